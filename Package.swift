@@ -1,0 +1,138 @@
+// swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
+
+import PackageDescription
+
+/// A storage driver is one folder below `drivers/` and one row here.
+struct Driver {
+    var folder: String
+    var module: String
+    var systemLibraries: [String] = []
+}
+
+let allDrivers: [Driver] = [
+    Driver(folder: "overlay2", module: "Overlay2Driver"),
+    Driver(folder: "vfs", module: "VFSDriver"),
+]
+
+let skippedDrivers = (Context.environment["SKIP_DRIVERS"] ?? "").split(separator: ",").map(String.init)
+let drivers = allDrivers.filter { !skippedDrivers.contains($0.folder) }
+
+let swiftSettings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+]
+
+let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+
+/// A Swift library target at `Sources/<name>`.
+func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
+}
+
+/// A test target at `Tests/<name>`.
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
+}
+
+var targets: [Target] = [
+    .target(name: "CLinux"),
+    library("LinuxSys", ["CLinux", system]),
+    library("JSON", []),
+    library("Storage", ["LinuxSys", system]),
+    .target(name: "CCodecs"),
+    library("LayerDiff", ["Storage", "LinuxSys", "CLinux", "CCodecs", system]),
+    library("Overlay", ["Storage", "LayerDiff", "LinuxSys", "CLinux", system]),
+    .target(name: "CSQLite"),
+    library("StoreRoot", ["CSQLite", "Storage", "LinuxSys", "CLinux", system]),
+    library("LayerStore", ["StoreRoot", "Storage", "LayerDiff", "LinuxSys", "JSON", system]),
+    library("Images", ["StoreRoot", "Storage", "LayerDiff", "LinuxSys", "JSON", system]),
+    library("Launch", ["LinuxSys", "CLinux", system]),
+    .target(name: "CSeccomp"),
+    library("Runtime", ["Launch", "CSeccomp", "JSON", "LinuxSys", "CLinux", system]),
+    library("Supervisor", ["Runtime", "Launch", "JSON", "LinuxSys", "CLinux", system]),
+    library("Command", []),
+]
+
+var catalog: [Target.Dependency] = ["Storage", "LinuxSys", system]
+var catalogDefines: [SwiftSetting] = []
+for driver in drivers {
+    let dependencies: [Target.Dependency] = ["Storage", "LayerDiff", "Overlay", "LinuxSys", "CLinux", system]
+    targets.append(
+        .target(
+            name: driver.module,
+            dependencies: dependencies,
+            path: "drivers/\(driver.folder)/Sources",
+            swiftSettings: swiftSettings
+        )
+    )
+    targets.append(
+        .testTarget(
+            name: "\(driver.module)Tests",
+            dependencies: dependencies + [.byName(name: driver.module), "DriverConformance", "TestGates"],
+            path: "drivers/\(driver.folder)/Tests",
+            swiftSettings: swiftSettings
+        )
+    )
+    catalog.append(.byName(name: driver.module))
+    catalogDefines.append(.define("DRIVER_\(driver.folder.uppercased())"))
+}
+
+targets += [
+    .target(name: "DriverCatalog", dependencies: catalog, swiftSettings: swiftSettings + catalogDefines),
+    library(
+        "Engine",
+        [
+            "Images", "Runtime", "Launch", "Supervisor", "LayerStore", "StoreRoot", "DriverCatalog", "Storage",
+            "LayerDiff", "JSON", "LinuxSys", "CLinux", system,
+        ]
+    ),
+    .executableTarget(
+        name: "strata",
+        dependencies: ["Engine", "Command", "JSON", "Storage", "LinuxSys", system],
+        swiftSettings: swiftSettings
+    ),
+    .executableTarget(
+        name: "strata-supervisor",
+        dependencies: ["Supervisor", "Runtime", "LinuxSys", system],
+        swiftSettings: swiftSettings
+    ),
+    .target(
+        name: "TestGates",
+        dependencies: ["LinuxSys", system],
+        path: "Tests/Support/TestGates",
+        swiftSettings: swiftSettings
+    ),
+    .target(
+        name: "DriverConformance",
+        dependencies: ["Storage", "LayerDiff", "LinuxSys", "CLinux", system],
+        path: "Tests/Support/DriverConformance",
+        swiftSettings: swiftSettings
+    ),
+    tests("LinuxSysTests", ["LinuxSys", "CLinux", "TestGates", system]),
+    tests("JSONTests", ["JSON"]),
+    tests("CommandTests", ["Command"]),
+    tests("LayerDiffTests", ["LayerDiff", "Storage", "LinuxSys", "CLinux", "TestGates", system]),
+    tests("OverlayTests", ["Overlay", "LayerDiff", "Storage", "LinuxSys", "CLinux", "TestGates", system]),
+    tests("StoreRootTests", ["StoreRoot", "Storage", "LinuxSys", "TestGates", system]),
+    tests(
+        "LayerStoreTests",
+        ["LayerStore", "StoreRoot", "Storage", "LayerDiff", "DriverCatalog", "LinuxSys", "TestGates", system]
+    ),
+    tests("ImagesTests", ["Images", "StoreRoot", "Storage", "LayerDiff", "JSON", "LinuxSys", "TestGates", system]),
+    tests("LaunchTests", ["Launch", "LinuxSys", "CLinux", "TestGates", system]),
+    tests("RuntimeTests", ["Runtime", "Launch", "JSON", "LinuxSys", "CLinux", "TestGates", system]),
+    tests("SupervisorTests", ["Supervisor", "Runtime", "JSON", "LinuxSys", "CLinux", "TestGates", system]),
+    tests("IntegrationTests", ["TestGates", "JSON", "LinuxSys", "CLinux", system]),
+]
+
+let package = Package(
+    name: "strata",
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-system", exact: "1.8.1")
+    ],
+    targets: targets,
+    swiftLanguageModes: [.v6]
+)

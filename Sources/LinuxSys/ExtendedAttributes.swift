@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CLinux
+import Glibc
+import SystemPackage
+
+/// One extended attribute: its full name (`user.x`, `security.capability`) and value, both bytes.
+public struct ExtendedAttribute: Hashable, Comparable, Sendable {
+    public var name: [UInt8]
+    public var value: [UInt8]
+
+    public init(name: [UInt8], value: [UInt8]) {
+        self.name = name
+        self.value = value
+    }
+
+    public static func < (left: ExtendedAttribute, right: ExtendedAttribute) -> Bool {
+        left.name == right.name
+            ? left.value.lexicographicallyPrecedes(right.value) : left.name.lexicographicallyPrecedes(right.name)
+    }
+}
+
+/// Reads and writes extended attributes of a name below a directory descriptor, never following a final symlink.
+///
+/// There is no xattr call relative to a descriptor before Linux 6.13, and the calls by descriptor do not take one of
+/// a symlink or device; so the path is `/proc/self/fd/<directory>/<name>`, in which only `name` comes from outside.
+package enum ExtendedAttributes {
+    /// All attributes, sorted by name; empty where the file system has none.
+    package static func read(_ name: some PathConvertible, below directory: CInt) throws(SystemError) -> [ExtendedAttribute] {
+        let path = procPath(name, below: directory)
+        return try read(
+            name.printable,
+            list: { clinux_llistxattr(path, $0, $1) },
+            get: { clinux_lgetxattr(path, $0, $1, $2) }
+        )
+    }
+
+    package static func read(of fd: CInt) throws(SystemError) -> [ExtendedAttribute] {
+        try read(nil, list: { clinux_flistxattr(fd, $0, $1) }, get: { clinux_fgetxattr(fd, $0, $1, $2) })
+    }
+
+    /// One attribute's value, or `nil` if it is not there or the file system has none.
+    package static func value(
+        _ attribute: String,
+        of name: some PathConvertible,
+        below directory: CInt
+    ) throws(SystemError) -> [UInt8]? {
+        let path = procPath(name, below: directory)
+        return try value(name.printable, attribute: Array(attribute.utf8)) { clinux_lgetxattr(path, $0, $1, $2) }
+    }
+
+    package static func value(_ attribute: String, of fd: CInt) throws(SystemError) -> [UInt8]? {
+        try value(nil, attribute: Array(attribute.utf8)) { clinux_fgetxattr(fd, $0, $1, $2) }
+    }
+
+    package static func set(
+        _ attribute: ExtendedAttribute,
+        on name: some PathConvertible,
+        below directory: CInt
+    ) throws(SystemError) {
+        let path = procPath(name, below: directory)
+        let key = attribute.name + [0]
+        try system("setxattr", "\(name.printable) \(printable(attribute.name))") {
+            key.withUnsafeBufferPointer { k in
+                k.withMemoryRebound(to: CChar.self) { clinux_lsetxattr(path, $0.baseAddress, attribute.value, attribute.value.count, 0) }
+            }
+        }
+    }
+
+    package static func set(_ attribute: ExtendedAttribute, on fd: CInt) throws(SystemError) {
+        let key = attribute.name + [0]
+        try system("setxattr", printable(attribute.name)) {
+            key.withUnsafeBufferPointer { k in
+                k.withMemoryRebound(to: CChar.self) { clinux_fsetxattr(fd, $0.baseAddress, attribute.value, attribute.value.count, 0) }
+            }
+        }
+    }
+
+    /// Removes one attribute; absent is success.
+    package static func remove(_ attribute: [UInt8], from name: some PathConvertible, below directory: CInt) throws(SystemError) {
+        let path = procPath(name, below: directory)
+        let key = attribute + [0]
+        _ = try systemAnswer("removexattr", "\(name.printable) \(printable(attribute))", expecting: .noData) {
+            key.withUnsafeBufferPointer { k in
+                k.withMemoryRebound(to: CChar.self) { clinux_lremovexattr(path, $0.baseAddress) }
+            }
+        }
+    }
+
+    private static func procPath(_ name: some PathConvertible, below directory: CInt) -> [CChar] {
+        let prefix = Array("/proc/self/fd/\(directory)/".utf8).map { CChar(bitPattern: $0) }
+        return name.withCPath { prefix + UnsafeBufferPointer(start: $0, count: strlen($0)) + [0] }
+    }
+
+    private static func printable(_ bytes: [UInt8]) -> String { TreePath(bytes: bytes).printable }
+
+    private static func read(
+        _ what: String?,
+        list: (UnsafeMutablePointer<CChar>?, Int) -> Int,
+        get: (UnsafePointer<CChar>, UnsafeMutableRawPointer?, Int) -> Int
+    ) throws(SystemError) -> [ExtendedAttribute] {
+        let none = { (error: SystemError) in error.errno == .notSupported }
+        guard let names = try grow("listxattr", what, from: 1024, absent: none, call: { list($0.assumingMemoryBound(to: CChar.self), $1) })
+        else { return [] }
+        var attributes: [ExtendedAttribute] = []
+        for name in names.split(separator: 0) {
+            guard let value = try value(what, attribute: Array(name), get: get) else { continue }
+            attributes.append(ExtendedAttribute(name: Array(name), value: value))
+        }
+        attributes.sort()
+        return attributes
+    }
+
+    private static func value(
+        _ what: String?,
+        attribute: [UInt8],
+        get: (UnsafePointer<CChar>, UnsafeMutableRawPointer?, Int) -> Int
+    ) throws(SystemError) -> [UInt8]? {
+        let name = TreePath(bytes: attribute)
+        let none = { (error: SystemError) in error.errno == .noData || error.errno == .notSupported }
+        return try grow("getxattr", [what, name.printable].compactMap(\.self).joined(separator: " "), from: 256, absent: none) {
+            buffer, size in name.withCPath { get($0, buffer, size) }
+        }
+    }
+
+    /// Calls with a larger buffer until the answer fits; `nil` when the call fails in a way that means "there is none".
+    private static func grow(
+        _ operation: StaticString,
+        _ what: @autoclosure () -> String?,
+        from initial: Int,
+        absent: (SystemError) -> Bool,
+        call: (UnsafeMutableRawPointer, Int) -> Int
+    ) throws(SystemError) -> [UInt8]? {
+        var size = initial
+        while true {
+            let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 1)
+            defer { buffer.deallocate() }
+            guard let base = buffer.baseAddress else { return nil }
+            do throws(SystemError) {
+                let count = try system(operation, what()) { call(base, size) }
+                return Array(buffer[..<count])
+            } catch {
+                if absent(error) { return nil }
+                if error.errno != .outOfRange || size > 1 << 20 { throw error }
+                size *= 16
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import SystemPackage
+
+/// Anything that can be handed to a system call as a path: bytes that end at a NUL, never decoded.
+package protocol PathConvertible {
+    /// Calls `body` with the NUL-terminated bytes, valid during the call only.
+    func withCPath<R>(_ body: (UnsafePointer<CChar>) -> R) -> R
+    /// For messages: bytes that are not printable UTF-8 appear as `\xNN`.
+    var printable: String { get }
+}
+
+extension FilePath: PathConvertible {
+    package func withCPath<R>(_ body: (UnsafePointer<CChar>) -> R) -> R { withPlatformString(body) }
+    package var printable: String { withPlatformString { Path.printable(UnsafeRawPointer($0), count: length) } }
+}
+
+extension String: PathConvertible {
+    package func withCPath<R>(_ body: (UnsafePointer<CChar>) -> R) -> R { withCString(body) }
+    package var printable: String { self }
+}
+
+/// A path or name inside a layer or container: bytes, relative, without leading, trailing or doubled slashes.
+///
+/// The empty path is the root of the tree. Order is that of the bytes, which is the order of every listing.
+public struct TreePath: Hashable, Comparable, Sendable, CustomStringConvertible, ExpressibleByStringLiteral {
+    public let bytes: [UInt8]
+
+    /// Takes bytes that the caller has already cleaned (see `LayerDiff`'s name check for what comes from outside).
+    public init(bytes: [UInt8]) {
+        self.bytes = bytes
+    }
+
+    public init(stringLiteral value: StaticString) {
+        bytes = value.withUTF8Buffer { Array($0) }
+    }
+
+    /// `text` without leading, trailing and doubled slashes and `.` components; `..` is kept as it is.
+    public init(cleaning text: String) {
+        let parts = text.utf8.split(separator: UInt8(ascii: "/")).filter { !$0.elementsEqual(".".utf8) }
+        bytes = Array(parts.joined(separator: CollectionOfOne(UInt8(ascii: "/"))))
+    }
+
+    public static let root = TreePath(bytes: [])
+
+    public var isRoot: Bool { bytes.isEmpty }
+
+    /// The path without its last component; `nil` for the root.
+    public var parent: TreePath? {
+        if isRoot { return nil }
+        guard let slash = bytes.lastIndex(of: UInt8(ascii: "/")) else { return .root }
+        return TreePath(bytes: Array(bytes[..<slash]))
+    }
+
+    /// The last component; empty for the root.
+    public var name: TreePath {
+        guard let slash = bytes.lastIndex(of: UInt8(ascii: "/")) else { return self }
+        return TreePath(bytes: Array(bytes[(slash + 1)...]))
+    }
+
+    public var components: [TreePath] {
+        bytes.split(separator: UInt8(ascii: "/")).map { TreePath(bytes: Array($0)) }
+    }
+
+    public func appending(_ name: TreePath) -> TreePath {
+        if isRoot { return name }
+        if name.isRoot { return self }
+        var joined = bytes
+        joined.reserveCapacity(bytes.count + 1 + name.bytes.count)
+        joined.append(UInt8(ascii: "/"))
+        joined.append(contentsOf: name.bytes)
+        return TreePath(bytes: joined)
+    }
+
+    /// Whether `self` is `other` or lies below it.
+    public func isWithin(_ other: TreePath) -> Bool {
+        if other.isRoot { return true }
+        guard bytes.starts(with: other.bytes) else { return false }
+        return bytes.count == other.bytes.count || bytes[other.bytes.count] == UInt8(ascii: "/")
+    }
+
+    public static func < (left: TreePath, right: TreePath) -> Bool {
+        left.bytes.lexicographicallyPrecedes(right.bytes)
+    }
+
+    /// Printable, and absolute as users write it.
+    public var description: String { "/" + printable }
+}
+
+extension TreePath: PathConvertible {
+    package func withCPath<R>(_ body: (UnsafePointer<CChar>) -> R) -> R {
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: bytes.count + 1) { buffer in
+            for index in bytes.indices { buffer[index] = CChar(bitPattern: bytes[index]) }
+            buffer[bytes.count] = 0
+            guard let base = buffer.baseAddress else { preconditionFailure("a temporary buffer of at least one byte") }
+            return body(UnsafePointer(base))
+        }
+    }
+
+    package var printable: String { bytes.withUnsafeBytes { Path.printable($0.baseAddress, count: $0.count) } }
+}
+
+package enum Path {
+    /// UTF-8 as it is; control characters and bytes that are not UTF-8 as `\xNN`.
+    package static func printable(_ base: UnsafeRawPointer?, count: Int) -> String {
+        guard let base, count > 0 else { return "" }
+        let bytes = UnsafeRawBufferPointer(start: base, count: count)
+        if let text = String(validating: bytes, as: UTF8.self), !text.unicodeScalars.contains(where: isControl) {
+            return text
+        }
+        let hex = Array("0123456789abcdef".utf8)
+        var escaped: [UInt8] = []
+        for byte in bytes {
+            if (0x20..<0x7F).contains(byte) {
+                escaped.append(byte)
+            } else {
+                escaped += [UInt8(ascii: "\\"), UInt8(ascii: "x"), hex[Int(byte >> 4)], hex[Int(byte & 15)]]
+            }
+        }
+        return String(decoding: escaped, as: UTF8.self)
+    }
+
+    private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
+        scalar.value < 0x20 || (0x7F..<0xA0).contains(scalar.value)
+    }
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import LinuxSys
+public import SystemPackage
+
+/// How layers lie on disk and become a root file system.
+///
+/// A driver knows files, mounts and devices under its own home, `<root>/drivers/<name>/`, and nothing else: names,
+/// parents, reference counts and locks belong to `LayerStore`, which calls each layer from one place at a time.
+///
+/// Life of an image layer: `apply` (without its parent, so that layers unpack side by side), then `seal`.
+/// Life of a container's layer: `prepare`, `mount` for writing, `changes`, `remove`; `seal` adopts it as a parent.
+/// After `seal` a layer never changes. Nothing of an id is visible in `list` before `prepare` or `apply` began it.
+/// Extra powers are extra protocols, asked for with `as?`. All calls are synchronous.
+///
+/// Durability: `sync` makes everything that returned before it durable; no other call waits for the disk.
+public protocol StorageDriver: Sendable {
+    /// The name users give, and of the folder below `drivers/`.
+    static var name: String { get }
+
+    /// Whether the driver works at `home`: does the real thing in a scratch directory on the real backing file system
+    /// and cleans up. `home` need not exist; then its nearest existing ancestor is tried.
+    static func probe(home: FilePath) -> ProbeResult
+
+    /// Opens `home`, making its directories if they are missing. An option it does not know is an error.
+    init(home: FilePath, options: [String: String]) throws
+
+    /// Whether `apply` must be given the parents, because this driver's layers are whole trees.
+    var appliesOverParent: Bool { get }
+
+    /// Makes the writable layer `id`. Undoes everything on failure. `options.size` is honoured or refused.
+    func prepare(_ id: LayerID, over parents: LayerChain, options: LayerOptions) throws
+
+    /// Unpacks `source` as the layer `id`, all or nothing. `parents` is `nil` unless `appliesOverParent`.
+    func apply(_ source: any LayerEntrySource, to id: LayerID, over parents: LayerChain?) throws -> Undecided
+
+    /// Makes `id` immutable and resolves what `apply` left undecided. For an applied layer it must come once all
+    /// parents are sealed; for a prepared layer `undecided` is empty.
+    func seal(_ id: LayerID, over parents: LayerChain, undecided: Undecided) throws
+
+    /// The layer's tree as one sees it inside a container. Writable only for a prepared layer, mounted once at a time.
+    func mount(_ id: LayerID, over parents: LayerChain, access: LayerAccess) throws -> MountedLayer
+
+    /// What `id` changed against its direct parent. Cost: O(changes) where the driver can.
+    func changes(_ id: LayerID, over parents: LayerChain) throws -> ChangeSet
+
+    /// Removes `id`; absent is success. O(1) to the caller: moved to the driver's trash, freed by `emptyTrash`.
+    func remove(_ id: LayerID) throws
+
+    /// Frees what `remove` left; returns early when `shouldStop` says so. Bytes are not promised to be free before.
+    func emptyTrash(shouldStop: () -> Bool) throws
+
+    /// Every layer on disk, half-made ones too, in no order.
+    func list() throws -> [LayerID]
+
+    /// What `id` alone occupies, without its parents. Cost: a walk.
+    func usage(_ id: LayerID) throws -> LayerUsage
+
+    /// Facts for `driver info`: pairs of name and value, in the order to print.
+    func status() throws -> [(name: String, value: String)]
+
+    /// Returns when all that was written through this driver is on disk (one syncfs).
+    func sync() throws
+}
+
+/// What `StorageDriver.probe` found.
+public enum ProbeResult: Sendable {
+    /// It works here; `detail` says how, e.g. `layers by descriptor`.
+    case works(detail: String)
+    /// This machine or file system cannot serve it; another driver may be tried.
+    case unavailable(reason: String, remedy: String?)
+    /// Something is broken that should work: stop.
+    case failed(StorageError)
+}
+
+public struct LayerOptions: Sendable {
+    /// Limit of the layer's size in bytes.
+    public var size: Int64?
+
+    public init(size: Int64? = nil) { self.size = size }
+}
+
+public enum LayerAccess: Sendable {
+    case readOnly
+    case readWrite
+}
+
+public struct LayerUsage: Hashable, Sendable {
+    /// Bytes allocated on disk; a file of several names counts once.
+    public var bytes: Int64
+    public var inodes: Int64
+
+    public init(bytes: Int64, inodes: Int64) {
+        self.bytes = bytes
+        self.inodes = inodes
+    }
+}
+
+/// A layer's tree, held by descriptor: a detached mount that vanishes with its last descriptor, or a plain directory.
+public struct MountedLayer: ~Copyable, Sendable {
+    /// The root of the tree.
+    package let root: OwnedFD
+    /// Whether `root` is a detached mount, which move_mount(2) can attach as it is; else a plain directory.
+    public let isMount: Bool
+    /// A process that serves the mount and that whoever holds the container must adopt (pidfd).
+    package let companion: SharedFD?
+
+    package init(root: consuming OwnedFD, isMount: Bool, companion: SharedFD? = nil) {
+        self.root = root
+        self.isMount = isMount
+        self.companion = companion
+    }
+
+    /// The tree's root as a detached mount, whatever it is now.
+    package consuming func asDetachedMount() throws(SystemError) -> OwnedFD {
+        if isMount { return root }
+        return try DetachedMount.clone("", below: root.raw)
+    }
+}
+
+/// A driver whose layers can be shown to a user namespace without changing owners on disk.
+///
+/// The engine makes an id-mapped clone of `home`; the child attaches it in its own mount namespace, changes into
+/// `<clone>/<workingDirectory>`, makes the mount, and detaches the clone (tried: FEASIBILITY.md section 8).
+public protocol IDMappedMounting: StorageDriver {
+    /// How the child makes the mount of `id`.
+    func idMappedMount(_ id: LayerID, over parents: LayerChain) throws -> IDMappedMount
+}
+
+public enum IDMappedMount: Sendable {
+    /// mount(2) of `type` with `data`, whose names are relative to `directory`, itself below the driver's home.
+    case fileSystem(type: String, directory: FilePath, data: String)
+    /// The directory below the driver's home is the tree.
+    case directory(FilePath)
+}

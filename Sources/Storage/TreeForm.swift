@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import LinuxSys
+
+/// How a driver's trees say on disk what a layer says: the marks for "hidden", and names that are the mark's own.
+public protocol TreeForm: Sendable {
+    /// Whether a tree holds everything that is seen (parents included), so that hiding is deleting.
+    var isWholeTree: Bool { get }
+
+    /// Leaves the mark that hides `name` in the layers below. The name does not exist. Never called for whole trees.
+    func makeWhiteout(_ name: TreePath, below directory: CInt) throws
+
+    /// Marks an open directory as hiding all that the layers below have in it. Never called for whole trees.
+    func makeOpaque(_ directory: CInt) throws
+
+    /// Whether this object is the mark that `makeWhiteout` leaves.
+    func isWhiteout(_ status: FileStatus) -> Bool
+
+    /// Whether an open directory bears the mark of `makeOpaque`.
+    func isOpaque(_ directory: CInt) throws -> Bool
+
+    /// Attributes as they are stored, for attributes as a layer gives them. Throws where the form cannot store one.
+    func stored(_ attributes: [ExtendedAttribute]) throws -> [ExtendedAttribute]
+
+    /// Attributes as a layer gives them, for attributes read from disk; marks are left out. Sorted by name.
+    func visible(_ attributes: [ExtendedAttribute]) -> [ExtendedAttribute]
+}
+
+/// Every file is what it seems, and the tree holds everything.
+public struct PlainForm: TreeForm {
+    public init() {}
+
+    public var isWholeTree: Bool { true }
+
+    public func makeWhiteout(_ name: TreePath, below directory: CInt) throws {
+        throw StorageError(.unsupported, "hide \(name): a whole tree has no whiteouts")
+    }
+
+    public func makeOpaque(_ directory: CInt) throws {
+        throw StorageError(.unsupported, "make a directory opaque: a whole tree has no opaque directories")
+    }
+
+    public func isWhiteout(_ status: FileStatus) -> Bool { false }
+
+    public func isOpaque(_ directory: CInt) throws -> Bool { false }
+
+    public func stored(_ attributes: [ExtendedAttribute]) throws -> [ExtendedAttribute] { attributes }
+
+    public func visible(_ attributes: [ExtendedAttribute]) -> [ExtendedAttribute] { attributes }
+}
