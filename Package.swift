@@ -101,7 +101,7 @@ targets += [
     ),
     .target(
         name: "TestGates",
-        dependencies: ["LinuxSys", system],
+        dependencies: ["LinuxSys", "CLinux", system],
         path: "Tests/Support/TestGates",
         swiftSettings: swiftSettings
     ),
