@@ -45,7 +45,8 @@ var targets: [Target] = [
     .target(name: "CCodecs"),
     library("LayerDiff", ["Storage", "LinuxSys", "CLinux", "CCodecs", system]),
     library("Overlay", ["Storage", "LayerDiff", "LinuxSys", "CLinux", system]),
-    .target(name: "CSQLite"),
+    // The archive, not the shared object: 0.5 ms less for each command that opens the store.
+    .target(name: "CSQLite", linkerSettings: [.linkedLibrary(":libsqlite3.a"), .linkedLibrary("m")]),
     library("StoreRoot", ["CSQLite", "Storage", "LinuxSys", "CLinux", system]),
     library("LayerStore", ["StoreRoot", "Storage", "LayerDiff", "LinuxSys", "JSON", system]),
     library("Images", ["StoreRoot", "Storage", "LayerDiff", "LinuxSys", "JSON", system]),

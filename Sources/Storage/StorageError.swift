@@ -41,7 +41,12 @@ public struct StorageError: Error, Sendable, CustomStringConvertible {
 
     /// - Parameter doing: what was tried on what, e.g. `unpack layer sha256:12ab… entry usr/bin/su`.
     package init(_ cause: SystemError, doing: String, remedy: String? = nil) {
-        self.init(Code(cause.errno), "\(doing): \(cause)", remedy: remedy ?? Self.remedy(cause.errno), errno: cause.errno)
+        self.init(
+            Code(cause.errno),
+            "\(doing): \(cause)",
+            remedy: remedy ?? Self.remedy(cause.errno),
+            errno: cause.errno
+        )
     }
 
     public var description: String { remedy.map { "\(message); \($0)" } ?? message }
@@ -69,7 +74,7 @@ extension StorageError.Code {
 }
 
 /// Runs `body`, giving a bare `SystemError` the context that a user needs.
-package func doing<T>(_ what: @autoclosure () -> String, _ body: () throws -> T) throws -> T {
+package func doing<T: ~Copyable>(_ what: @autoclosure () -> String, _ body: () throws -> T) throws -> T {
     do {
         return try body()
     } catch let error as SystemError {

@@ -1,1 +1,276 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import LinuxSys
+import Storage
+import StoreRoot
+import SystemPackage
+import Testing
+
+/// A fresh directory, removed at the end.
+final class Scratch: Sendable {
+    let path: FilePath
+
+    init() throws {
+        var template = Array("/tmp/strata-store-XXXXXX".utf8CString)
+        guard let made = mkdtemp(&template) else { throw SystemError("mkdtemp", nil, Errno(rawValue: errno)) }
+        path = FilePath(platformString: made)
+    }
+
+    deinit { Self.remove(path) }
+
+    private static func remove(_ path: FilePath) {
+        if let status = try? Files.status(path), status.kind == .directory,
+            let directory = try? Files.openDirectory(path), let entries = try? Files.list(directory.raw)
+        {
+            for entry in entries { remove(path.appending(entry.name.printable)) }
+            _ = try? Files.unlink(path, isDirectory: true)
+        } else {
+            _ = try? Files.unlink(path)
+        }
+    }
+
+    func open(_ access: StoreRoot.Access) throws -> StoreRoot {
+        try StoreRoot.open(path.appending("root"), run: path.appending("run"), access: access)
+    }
+}
+
+func storageError<T>(_ body: () throws -> T) -> StorageError? {
+    do {
+        _ = try body()
+        return nil
+    } catch {
+        return error as? StorageError
+    }
+}
+
+struct OpeningTests {
+    @Test func aMissingStoreReadsAsEmptyAndIsNotMade() throws {
+        let scratch = try Scratch()
+        let store = try scratch.open(.read)
+        #expect(!store.exists)
+        let count = try store.database.first("SELECT count(*) FROM images") { $0.integer(0) }
+        #expect(count == 0)
+        #expect(try Files.status(scratch.path.appending("root")) == nil)
+    }
+
+    @Test func aFirstWriteMakesTheLayout() throws {
+        let scratch = try Scratch()
+        let store = try scratch.open(.write)
+        #expect(store.exists && store.id.utf8.count == 16)
+        #expect(try Files.status(store.path)?.mode == 0o700)
+        for name in ["locks", "drivers", "containers", "oci", "version", "strata.db"] {
+            #expect(try Files.status(store.path.appending(name)) != nil, "\(name)")
+        }
+        #expect(store.runPath == scratch.path.appending("run").appending(store.id))
+        #expect(try scratch.open(.read).id == store.id)
+        #expect(try scratch.open(.write).id == store.id)
+    }
+
+    @Test func readingWorksWithoutAWriteAheadLog() throws {
+        let scratch = try Scratch()
+        let path = try scratch.open(.write).path
+        try Files.unlink(path.appending("strata.db-wal"))
+        try Files.unlink(path.appending("strata.db-shm"))
+        let count = try scratch.open(.read).database.first("SELECT count(*) FROM layers") { $0.integer(0) }
+        #expect(count == 0)
+    }
+
+    @Test func aReaderCannotWrite() throws {
+        let scratch = try Scratch()
+        _ = try scratch.open(.write)
+        let reader = try scratch.open(.read)
+        let error = storageError {
+            try reader.database.transaction(durable: false) { try $0.run("DELETE FROM images") }
+        }
+        #expect(error?.code == .permission)
+    }
+
+    @Test func aNewerLayoutIsRefused() throws {
+        let scratch = try Scratch()
+        let path = try scratch.open(.write).path
+        let stamp = Array("\(Schema.version + 1)\nwhatever\n".utf8)
+        try Files.replace(path.appending("version"), with: stamp, durable: false)
+        for access in [StoreRoot.Access.read, .write] {
+            #expect(storageError { try scratch.open(access) }?.code == .unsupported)
+        }
+    }
+
+    @Test func rowsOfANewerLayoutAreRefusedWhenTheStampLags() throws {
+        let scratch = try Scratch()
+        let store = try scratch.open(.write)
+        try store.database.transaction(durable: true) {
+            try $0.run("PRAGMA user_version=\(Schema.version + 1)")
+        }
+        let stamp = Array("\(Schema.version)\n\(store.id)\nmigrating\n".utf8)
+        try Files.replace(store.path.appending("version"), with: stamp, durable: false)
+        #expect(storageError { try scratch.open(.write) }?.code == .unsupported)
+    }
+
+    @Test func anUnfinishedMigrationIsEnded() throws {
+        let scratch = try Scratch()
+        let store = try scratch.open(.write)
+        let stamp = Array("\(Schema.version)\n\(store.id)\nmigrating\n".utf8)
+        try Files.replace(store.path.appending("version"), with: stamp, durable: false)
+        #expect(try scratch.open(.write).id == store.id)
+        let lines = try Files.contents(store.path.appending("version")).split(separator: UInt8(ascii: "\n"))
+        #expect(lines.count == 2)
+    }
+
+    @Test func aMakingThatWasKilledIsDoneAgain() throws {
+        let scratch = try Scratch()
+        let store = try scratch.open(.write)
+        try Files.unlink(store.path.appending("version"))
+        #expect(try scratch.open(.write).exists)
+    }
+
+    @Test func aForeignDirectoryIsNotTakenOver() throws {
+        let scratch = try Scratch()
+        try Files.makeDirectories(scratch.path.appending("root").appending("precious"))
+        #expect(storageError { try scratch.open(.write) }?.code == .exists)
+    }
+
+    @Test func garbageInTheVersionFileIsCorrupt() throws {
+        let scratch = try Scratch()
+        let path = try scratch.open(.write).path
+        try Files.replace(path.appending("version"), with: Array("abc".utf8), durable: false)
+        #expect(storageError { try scratch.open(.read) }?.code == .corrupt)
+    }
+
+    @Test func manyMakersMakeOneStore() async throws {
+        let scratch = try Scratch()
+        let ids = try await withThrowingTaskGroup(of: String.self) { group in
+            for _ in 0..<8 { group.addTask { try scratch.open(.write).id } }
+            return try await group.reduce(into: Set<String>()) { $0.insert($1) }
+        }
+        #expect(ids.count == 1)
+    }
+}
+
+struct DatabaseTests {
+    private func insert(_ transaction: Transaction, _ key: String, _ value: String) throws {
+        try transaction.run("INSERT INTO settings VALUES (?, ?)", [.text(key), .text(value)])
+    }
+
+    private func value(_ store: StoreRoot, _ key: String) throws -> String? {
+        try store.database.first("SELECT value FROM settings WHERE key = ?", [.text(key)]) { $0.text(0) }
+    }
+
+    @Test func aTransactionIsSeenByOthersAfterItsEnd() throws {
+        let scratch = try Scratch()
+        let writer = try scratch.open(.write)
+        let reader = try scratch.open(.read)
+        try writer.database.transaction(durable: false) { transaction in
+            try insert(transaction, "a", "ü\u{0}x")
+            #expect(try value(reader, "a") == nil)
+        }
+        #expect(try value(reader, "a") == "ü\u{0}x")
+    }
+
+    @Test func anErrorTakesEverythingBack() throws {
+        let scratch = try Scratch()
+        let store = try scratch.open(.write)
+        struct Stop: Error {}
+        #expect(throws: Stop.self) {
+            try store.database.transaction(durable: true) {
+                try insert($0, "a", "1")
+                throw Stop()
+            }
+        }
+        #expect(try value(store, "a") == nil)
+        try store.database.transaction(durable: true) { try insert($0, "a", "") }
+        #expect(try value(store, "a") == "")
+        #expect(
+            storageError { try store.database.transaction(durable: true) { try insert($0, "a", "3") } }?.code
+                == .exists
+        )
+        #expect(try value(store, "a") == "")
+    }
+
+    @Test func valuesComeBackAsTheyWent() throws {
+        let scratch = try Scratch()
+        let store = try scratch.open(.write)
+        let bytes = (0...255).map { UInt8($0) }
+        let row = try store.database.first(
+            "SELECT ?, ?, ?, ?, ?",
+            [.null, .integer(.min), .text("täxt"), .blob(bytes), .blob([])]
+        ) { row in
+            #expect(row.isNull(0) && row.optionalText(0) == nil && row.optionalInteger(1) == .min)
+            #expect(row.text(2) == "täxt" && row.blob(3) == bytes && row.blob(4) == [] && !row.isNull(4))
+            return true
+        }
+        #expect(row == true)
+    }
+
+    @Test func aQueryMayAskAgainFromItsRows() throws {
+        let scratch = try Scratch()
+        let store = try scratch.open(.write)
+        try store.database.transaction(durable: false) {
+            for key in ["a", "b", "c"] { try insert($0, key, key) }
+        }
+        let sql = "SELECT key FROM settings ORDER BY key"
+        let nested = try store.database.query(sql) { _ in try store.database.query(sql) { $0.text(0) } }
+        #expect(nested == Array(repeating: ["a", "b", "c"], count: 3))
+    }
+
+    @Test func theLogStaysShortAndOutlivesItsWriters() throws {
+        let scratch = try Scratch()
+        for index in 0..<40 {
+            let store = try scratch.open(.write)
+            try store.database.transaction(durable: false) {
+                for step in 0..<10 { try insert($0, "\(index)-\(step)", String(repeating: "x", count: 500)) }
+            }
+        }
+        let log = try Files.status(scratch.path.appending("root/strata.db-wal"))
+        #expect((log?.size ?? .max) < 100 * 4120)
+        #expect(
+            try scratch.open(.read).database.first("SELECT count(*) FROM settings") { $0.integer(0) } == 400
+        )
+    }
+
+    @Test func writersOfManyConnectionsAllGetThrough() async throws {
+        let scratch = try Scratch()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for worker in 0..<8 {
+                let store = try scratch.open(.write)
+                group.addTask {
+                    for step in 0..<25 {
+                        try store.database.transaction(durable: false) { transaction in
+                            try transaction.run(
+                                "INSERT INTO settings VALUES (?, '')",
+                                [.text("\(worker)-\(step)")]
+                            )
+                        }
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        #expect(
+            try scratch.open(.read).database.first("SELECT count(*) FROM settings") { $0.integer(0) } == 200
+        )
+    }
+}
+
+struct LockTests {
+    @Test func exclusiveExcludesAndSharedShares() throws {
+        let scratch = try Scratch()
+        let store = try scratch.open(.write)
+        let first = try store.lock("thing", .shared)
+        let second = try store.lock("thing", .shared, wait: false)
+        let third = try store.lock("thing", .exclusive, wait: false)
+        #expect((first != nil) == true)
+        #expect((second != nil) == true)
+        #expect((third == nil) == true)
+    }
+
+    @Test func aLockOnARemovedNameIsTakenAnew() throws {
+        let scratch = try Scratch()
+        let store = try scratch.open(.write)
+        let first = try store.lock("thing", .exclusive)
+        store.removeLock("thing")
+        let second = try store.lock("thing", .exclusive, wait: false)
+        #expect((first != nil && second != nil) == true)
+        #expect(try store.lockNames().contains("thing"))
+    }
+}

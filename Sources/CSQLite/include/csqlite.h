@@ -1,1 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CSQLITE_H
+#define CSQLITE_H
+
+#include <sqlite3.h>
+
+/* What Swift cannot import of SQLite's C API: variadic calls and the SQLITE_TRANSIENT cast. */
+
+/* SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE: closing the last connection neither syncs nor removes the WAL. */
+int csqlite_no_checkpoint_on_close(sqlite3 *db);
+
+/* SQLITE_FCNTL_PERSIST_WAL: the -wal and -shm files stay when the last connection closes. */
+int csqlite_persist_wal(sqlite3 *db);
+
+/* Process-wide, before the first connection: no memory statistics, so no lock around each allocation. */
+int csqlite_configure(void);
+
+/* Binds a copy of the bytes. */
+int csqlite_bind_text(sqlite3_stmt *statement, int index, const char *text, int length);
+int csqlite_bind_blob(sqlite3_stmt *statement, int index, const void *bytes, int length);
+
+/* Waits for a busy database in short steps, 60 seconds at most. SQLite's own handler sleeps 1 to 100 ms at a time. */
+int csqlite_wait_when_busy(sqlite3 *db);
+
+/* After each commit that leaves `pages` or more in the WAL: carries them over and truncates it, unless a reader is
+ * in the way. SQLite's own automatic checkpoint would only mark them in the -shm file, which the next lone process
+ * throws away, so that a WAL written by one short command after the other would grow for ever. */
+void csqlite_truncate_wal_after(sqlite3 *db, int pages);
+
+#endif
