@@ -45,8 +45,14 @@ package enum DetachedMount {
                 adopting: try system("fsmount", type) { clinux_fsmount(context.raw, attributes.rawValue) }
             )
         } catch {
-            throw SystemError(error.operation, [error.path, message(of: context.raw)].compactMap(\.self).joined(separator: ": "), error.errno)
+            throw explained(error, by: context.raw)
         }
+    }
+
+    /// The error with the message that the kernel left on the file system context, if any.
+    package static func explained(_ error: SystemError, by context: CInt) -> SystemError {
+        let parts = [error.path, message(of: context)].compactMap(\.self)
+        return SystemError(error.operation, parts.isEmpty ? nil : parts.joined(separator: ": "), error.errno)
     }
 
     /// A detached copy of the mount at `path`, as open_tree(2) makes it.

@@ -14,8 +14,13 @@ package struct DirectoryEntry: Sendable {
 
 extension Files {
     /// All names of an open directory but `.` and `..`, from its start, in the file system's order.
+    ///
+    /// Takes an O_PATH descriptor too, which is what the root of a detached mount is.
     package static func list(_ directory: CInt) throws(SystemError) -> [DirectoryEntry] {
-        try system("lseek") { lseek(directory, 0, SEEK_SET) }
+        if try systemAnswer("lseek", expecting: .badFileDescriptor, call: { lseek(directory, 0, SEEK_SET) }) == nil {
+            let again = try openDirectory(".", below: directory)
+            return try list(again.raw)
+        }
         var entries: [DirectoryEntry] = []
         let capacity = 64 << 10
         let buffer = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 8)

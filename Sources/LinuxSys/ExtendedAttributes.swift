@@ -35,8 +35,14 @@ package enum ExtendedAttributes {
         )
     }
 
+    /// The same of an open file; of a directory also by an O_PATH descriptor, as the root of a detached mount is one.
     package static func read(of fd: CInt) throws(SystemError) -> [ExtendedAttribute] {
-        try read(nil, list: { clinux_flistxattr(fd, $0, $1) }, get: { clinux_fgetxattr(fd, $0, $1, $2) })
+        do throws(SystemError) {
+            return try read(nil, list: { clinux_flistxattr(fd, $0, $1) }, get: { clinux_fgetxattr(fd, $0, $1, $2) })
+        } catch {
+            guard error.errno == .badFileDescriptor else { throw error }
+            return try read(".", below: fd)
+        }
     }
 
     /// One attribute's value, or `nil` if it is not there or the file system has none.

@@ -98,7 +98,7 @@ public struct LayerUsage: Hashable, Sendable {
 
 /// A layer's tree, held by descriptor: a detached mount that vanishes with its last descriptor, or a plain directory.
 public struct MountedLayer: ~Copyable, Sendable {
-    /// The root of the tree.
+    /// The root of the tree; may be an O_PATH descriptor, from which `.` is opened for calls that refuse one.
     package let root: OwnedFD
     /// Whether `root` is a detached mount, which move_mount(2) can attach as it is; else a plain directory.
     public let isMount: Bool

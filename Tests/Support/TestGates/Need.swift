@@ -61,7 +61,8 @@ package enum Need: Sendable, CustomStringConvertible {
         case .path(let path): Self.exists(path) ? nil : "\(path) is not there"
         case .deviceNodes: Self.deviceNodesUnmet
         case .loopDevices: Self.exists("/dev/loop-control") ? nil : "no /dev/loop-control"
-        case .processors(let count): sysconf(Int32(_SC_NPROCESSORS_ONLN)) >= count ? nil : "needs \(count) processors"
+        case .processors(let count):
+            sysconf(Int32(_SC_NPROCESSORS_ONLN)) >= count ? nil : "needs \(count) processors"
         case .other(_, let unmet): unmet()
         }
     }
@@ -136,7 +137,9 @@ package enum Need: Sendable, CustomStringConvertible {
     private static func contents(_ path: FilePath) -> [UInt8] { (try? Files.contents(path)) ?? [] }
 
     private static func words(of path: FilePath) -> [String] {
-        contents(path).split { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\t") || $0 == UInt8(ascii: " ") }
-            .map { String(decoding: $0, as: UTF8.self) }
+        contents(path).split {
+            $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\t") || $0 == UInt8(ascii: " ")
+        }
+        .map { String(decoding: $0, as: UTF8.self) }
     }
 }
