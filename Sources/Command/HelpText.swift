@@ -63,10 +63,11 @@ extension Program {
     /// The verbs below a group, by the name they have there.
     func members(of group: Group) -> [(name: String, entry: VerbEntry)] {
         verbs.compactMap { entry in
-            guard entry.declaration.section != .hidden else { return nil }
             let prefix = group.name + " "
-            let name = ([entry.name] + entry.aliases).first { $0.hasPrefix(prefix) }
-            return name.map { (String($0.dropFirst(prefix.count)), entry) }
+            let names = entry.aliases + [entry.name]
+            guard let name = names.first(where: { $0.hasPrefix(prefix) }), entry.declaration.section != .hidden
+            else { return nil }
+            return (String(name.dropFirst(prefix.count)), entry)
         }
     }
 

@@ -55,7 +55,7 @@ extension Program {
         guard let first = globals.positionals.first else { return .help(.program) }
         var path = first.text
         var rest = globals.positionals.dropFirst()
-        if let group = groups.first(where: { $0.name == path }) {
+        if let group = groups.first(where: { $0.name == path && !members(of: $0).isEmpty }) {
             guard let word = rest.first, word.bytes.first != UInt8(ascii: "-") else {
                 return try groupHelp(group, rest)
             }

@@ -71,6 +71,8 @@ package struct VerbDeclaration: Sendable {
     package let interspersed: Bool
     /// What the shell offers for each argument, the last for all that follow.
     package let completes: [Completion]
+    /// The exit status when the verb fails before a container's own status counts.
+    package let failureStatus: Int32
 
     package init(
         _ summary: String,
@@ -81,7 +83,8 @@ package struct VerbDeclaration: Sendable {
         examples: [Example] = [],
         section: Section = .other,
         interspersed: Bool = true,
-        completes: [Completion] = []
+        completes: [Completion] = [],
+        failureStatus: Int32 = 1
     ) {
         self.summary = summary
         self.description = description
@@ -92,5 +95,6 @@ package struct VerbDeclaration: Sendable {
         self.section = section
         self.interspersed = interspersed
         self.completes = completes
+        self.failureStatus = failureStatus
     }
 }

@@ -1,1 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import Command
+import Glibc
+
+exit(Dispatch.run(Word.ofThisProcess()))

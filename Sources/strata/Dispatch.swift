@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Command
+
+/// From the words of a command line to an exit status.
+enum Dispatch {
+    static func run(_ words: [Word]) -> Int32 {
+        do throws(UsageError) {
+            switch try Strata.program.interpret(words) {
+            case .version:
+                Console.output.write("\(Strata.program.name) version \(Strata.version)\n")
+                return 0
+            case .help(let topic):
+                Console.output.write(Strata.program.help(topic, width: Console.output.width ?? 80))
+                return 0
+            case .run(let entry, let parsed):
+                return run(entry, parsed)
+            }
+        } catch {
+            return report(error)
+        }
+    }
+
+    private static func run(_ entry: VerbEntry, _ parsed: Parsed) -> Int32 {
+        do {
+            return try entry.verb.run(parsed)
+        } catch let error as UsageError {
+            return report(error)
+        } catch let failure as ExitStatus {
+            return failure.status
+        } catch {
+            Console.errors.write("\(Strata.program.name): \(error)\n")
+            return entry.verb.declaration.failureStatus
+        }
+    }
+
+    private static func report(_ error: UsageError) -> Int32 {
+        Console.errors.write("\(error)\n")
+        return error.status
+    }
+}
+
+/// Ends a verb with a status; what there was to say has been said.
+struct ExitStatus: Error {
+    let status: Int32
+}
