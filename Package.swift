@@ -50,7 +50,15 @@ var targets: [Target] = [
     library("StoreRoot", ["CSQLite", "Storage", "LinuxSys", "CLinux", system]),
     library("LayerStore", ["StoreRoot", "Storage", "LayerDiff", "LinuxSys", "JSON", system]),
     library("Images", ["StoreRoot", "Storage", "LayerDiff", "LinuxSys", "JSON", system]),
-    library("Launch", ["LinuxSys", "CLinux", system]),
+    .executableTarget(name: "embed-interpreter", swiftSettings: swiftSettings),
+    .plugin(name: "EmbedInterpreter", capability: .buildTool(), dependencies: ["embed-interpreter"]),
+    .target(
+        name: "Launch",
+        dependencies: ["LinuxSys", "CLinux", system],
+        exclude: ["Interpreter"],
+        swiftSettings: swiftSettings,
+        plugins: ["EmbedInterpreter"]
+    ),
     .target(name: "CSeccomp"),
     library("Runtime", ["Launch", "CSeccomp", "JSON", "LinuxSys", "CLinux", system]),
     library("Supervisor", ["Runtime", "Launch", "JSON", "LinuxSys", "CLinux", system]),

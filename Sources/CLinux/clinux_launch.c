@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "clinux_launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+const uint64_t CLINUX_CLONE_NEWNS = CLONE_NEWNS, CLINUX_CLONE_NEWCGROUP = CLONE_NEWCGROUP,
+               CLINUX_CLONE_NEWUTS = CLONE_NEWUTS, CLINUX_CLONE_NEWIPC = CLONE_NEWIPC,
+               CLINUX_CLONE_NEWUSER = CLONE_NEWUSER, CLINUX_CLONE_NEWPID = CLONE_NEWPID,
+               CLINUX_CLONE_NEWNET = CLONE_NEWNET, CLINUX_CLONE_NEWTIME = 0x80;
+
+struct child {
+    const struct clinux_launch *launch;
+    int error;
+};
+
+/* Runs in the child, in the parent's memory (CLONE_VM), while the parent's thread waits (CLONE_VFORK). */
+static int child_main(void *argument)
+{
+    struct child *child = argument;
+    const struct clinux_launch *l = child->launch;
+    char *argv[] = {"strata-init", (char *)l->argument, NULL};
+    char *envp[] = {NULL};
+
+    for (int i = 0; i < l->keep_count; i++) {
+        if (fcntl(l->keep[i], F_SETFD, 0) == -1) {
+            child->error = errno;
+            return 127;
+        }
+    }
+    syscall(SYS_execveat, l->program, "", argv, envp, AT_EMPTY_PATH);
+    child->error = errno;
+    return 127;
+}
+
+/* clone3(2) whose child calls `run(argument)` on the stack in `args` and exits with what that returns. */
+static long clone3_call(struct clone_args *args, int (*run)(void *), void *argument)
+{
+    long result;
+#if defined(__x86_64__)
+    register int (*function)(void *) __asm__("r12") = run;
+    register void *value __asm__("r13") = argument;
+    __asm__ volatile("syscall\n\t"
+                     "testq %%rax, %%rax\n\t"
+                     "jnz 1f\n\t"
+                     "xorl %%ebp, %%ebp\n\t"
+                     "movq %%r13, %%rdi\n\t"
+                     "callq *%%r12\n\t"
+                     "movl %%eax, %%edi\n\t"
+                     "movl $60, %%eax\n\t"
+                     "syscall\n"
+                     "1:"
+                     : "=a"(result)
+                     : "0"((long)SYS_clone3), "D"(args), "S"(sizeof *args), "r"(function), "r"(value)
+                     : "rcx", "r11", "memory");
+#elif defined(__aarch64__)
+    register long number __asm__("x8") = SYS_clone3;
+    register long x0 __asm__("x0") = (long)args;
+    register long x1 __asm__("x1") = sizeof *args;
+    register int (*function)(void *) __asm__("x19") = run;
+    register void *value __asm__("x20") = argument;
+    __asm__ volatile("svc #0\n\t"
+                     "cbnz x0, 1f\n\t"
+                     "mov x29, #0\n\t"
+                     "mov x0, x20\n\t"
+                     "blr x19\n\t"
+                     "mov x8, #93\n\t"
+                     "svc #0\n"
+                     "1:"
+                     : "+r"(x0)
+                     : "r"(number), "r"(x1), "r"(function), "r"(value)
+                     : "x30", "memory");
+    result = x0;
+#else
+#error "clone3 is written for x86-64 and arm64"
+#endif
+    return result;
+}
+
+/* Makes children of this thread start in the pid namespace `target`; the old one's descriptor, or -1. */
+static int enter_pid_namespace(int target)
+{
+    int own = open("/proc/thread-self/ns/pid", O_RDONLY | O_CLOEXEC);
+    if (own == -1)
+        return -1;
+    if (setns(target, CLONE_NEWPID) == -1) {
+        int error = errno;
+        close(own);
+        errno = error;
+        return -1;
+    }
+    return own;
+}
+
+int clinux_launch(const struct clinux_launch *launch, int *pidfd)
+{
+    _Alignas(16) char stack[16384];
+    struct child child = {.launch = launch};
+    struct clone_args args = {
+        .flags = launch->namespaces | CLONE_PIDFD | CLONE_VM | CLONE_VFORK | CLONE_CLEAR_SIGHAND,
+        .pidfd = (uint64_t)(uintptr_t)pidfd,
+        .exit_signal = SIGCHLD,
+        .stack = (uint64_t)(uintptr_t)stack,
+        .stack_size = sizeof stack,
+    };
+    if (launch->cgroup >= 0) {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = (uint64_t)launch->cgroup;
+    }
+    int own = -1;
+    if (launch->pid_namespace >= 0 && (own = enter_pid_namespace(launch->pid_namespace)) == -1)
+        return -1;
+    /* No handler may run in the child, and the interpreter starts with everything blocked. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    long pid = clone3_call(&args, child_main, &child);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (own != -1) {
+        setns(own, CLONE_NEWPID);
+        close(own);
+    }
+    if (pid < 0) {
+        errno = (int)-pid;
+        return -1;
+    }
+    if (child.error != 0) {
+        siginfo_t info;
+        waitid(P_PID, (id_t)pid, &info, WEXITED);
+        close(*pidfd);
+        errno = child.error;
+        return -1;
+    }
+    return (int)pid;
+}
+
+int clinux_memfd_program(const char *name)
+{
+    /* MFD_EXEC (Linux 6.3) where the kernel wants it said. */
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | 0x10U);
+    return fd != -1 || errno != EINVAL ? fd : memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+}
+
+int clinux_seqpacket_pair(int pair[2])
+{
+    return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair);
+}
+
+long clinux_receive(int socket, void *buffer, unsigned long size, int *descriptor)
+{
+    union {
+        struct cmsghdr head;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec part = {.iov_base = buffer, .iov_len = size};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    *descriptor = -1;
+    long count = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    struct cmsghdr *head = count > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    if (head && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS)
+        memcpy(descriptor, CMSG_DATA(head), sizeof(int));
+    return count;
+}

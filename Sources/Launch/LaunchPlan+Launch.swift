@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CLinux
+import Glibc
+package import LinuxSys
+import SystemPackage
+
+/// Where a launched process begins.
+package struct LaunchContext: Sendable {
+    /// New namespaces made with the process.
+    ///
+    /// A cgroup namespace is better made by a step, after joining the cgroup.
+    package var namespaces: Namespaces
+    /// A cgroup2 directory in which the process starts.
+    package var cgroup: CInt?
+    /// A pid namespace (of a running container) in which the process starts.
+    package var pidNamespace: CInt?
+
+    package init(namespaces: Namespaces = [], cgroup: CInt? = nil, pidNamespace: CInt? = nil) {
+        self.namespaces = namespaces
+        self.cgroup = cgroup
+        self.pidNamespace = pidNamespace
+    }
+}
+
+private let closeOnExec: UInt32 = 1  // MFD_CLOEXEC
+
+extension LaunchPlan {
+    /// Starts the plan in a new process and returns while it works; `Launch.finish` waits until the program runs.
+    ///
+    /// If the plan sets a parent death signal, that parent is the calling *thread*: it must live as long as the
+    /// container (the main thread does).
+    package func launch(_ context: LaunchContext = LaunchContext()) throws(LaunchError) -> Launch {
+        do throws(SystemError) {
+            let sockets = try ControlPair()
+            let plan = OwnedFD(
+                adopting: try system("memfd_create plan") { clinux_memfd_create("plan", closeOnExec) }
+            )
+            try Files.writeAll(encoded(control: sockets.theirs.raw), to: plan.raw)
+            let keep = Array(Set(descriptors + [sockets.theirs.raw, plan.raw]))
+            let program = try Interpreter.descriptor()
+            var pidfd: CInt = -1
+            let pid = try system("clone3") {
+                keep.withUnsafeBufferPointer { kept in
+                    "\(plan.raw)".withCString { argument in
+                        var launch = clinux_launch()
+                        launch.namespaces = context.namespaces.rawValue
+                        launch.cgroup = context.cgroup ?? -1
+                        launch.pid_namespace = context.pidNamespace ?? -1
+                        launch.program = program
+                        launch.argument = argument
+                        launch.keep = kept.baseAddress
+                        launch.keep_count = CInt(kept.count)
+                        return clinux_launch(&launch, &pidfd)
+                    }
+                }
+            }
+            return Launch(plan: self, pid: pid, pidfd: OwnedFD(adopting: pidfd), control: sockets.keepOurs())
+        } catch {
+            throw LaunchError(error)
+        }
+    }
+}
+
+/// The two ends of the socket between the engine and the interpreter.
+private struct ControlPair: ~Copyable {
+    let ours: OwnedFD
+    let theirs: OwnedFD
+
+    init() throws(SystemError) {
+        var pair: [2 of CInt] = [-1, -1]
+        try system("socketpair") {
+            var ends = pair.mutableSpan
+            return ends.withUnsafeMutableBufferPointer { clinux_seqpacket_pair($0.baseAddress) }
+        }
+        ours = OwnedFD(adopting: pair[0])
+        theirs = OwnedFD(adopting: pair[1])
+    }
+
+    consuming func keepOurs() -> OwnedFD { ours }
+}
+
+/// A process that carries out its plan.
+///
+/// `finish` must follow, unless the process is to be left to itself: a process
+/// that waits for a descriptor of ours ends when that is closed.
+package struct Launch: ~Copyable, Sendable {
+    private let plan: LaunchPlan
+    package let pid: CInt
+    package let pidfd: OwnedFD
+    private let control: OwnedFD
+
+    fileprivate init(plan: LaunchPlan, pid: CInt, pidfd: consuming OwnedFD, control: consuming OwnedFD) {
+        self.plan = plan
+        self.pid = pid
+        self.pidfd = pidfd
+        self.control = control
+    }
+
+    /// Waits until the container's program runs.
+    ///
+    /// On failure the process is dead and waited for.
+    package consuming func finish() throws(LaunchError) -> LaunchedProcess {
+        var terminal: OwnedFD?
+        var failure: LaunchError?
+        while failure == nil {
+            do throws(SystemError) {
+                guard let message = try receive(terminal: &terminal) else { break }
+                if message.kind != CLINUX_PLAN_FAILED { continue }
+                let index = Int(message.index)
+                let errno = Errno(rawValue: message.error)
+                failure =
+                    plan.steps.indices.contains(index)
+                    ? LaunchError(step: plan.steps[index], errno: errno) : LaunchError("launch", errno)
+            } catch {
+                failure = LaunchError(error)
+            }
+        }
+        let process = LaunchedProcess(pid: pid, pidfd: pidfd, terminal: terminal)
+        guard let failure else { return process }
+        try? process.signal(SIGKILL)
+        _ = try? process.wait()
+        throw failure
+    }
+
+    /// The next message; `nil` when the other end is closed, by the exec or by death.
+    private borrowing func receive(terminal: inout OwnedFD?) throws(SystemError) -> clinux_plan_message? {
+        var message = clinux_plan_message()
+        var descriptor: CInt = -1
+        let socket = control.raw
+        let count = try system("receive") {
+            clinux_receive(socket, &message, UInt(MemoryLayout<clinux_plan_message>.size), &descriptor)
+        }
+        if descriptor >= 0 { terminal = OwnedFD(adopting: descriptor) }
+        return count == 0 ? nil : message
+    }
+}
