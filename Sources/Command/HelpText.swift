@@ -65,7 +65,8 @@ extension Program {
         verbs.compactMap { entry in
             let prefix = group.name + " "
             let names = entry.aliases + [entry.name]
-            guard let name = names.first(where: { $0.hasPrefix(prefix) }), entry.declaration.section != .hidden
+            guard let name = names.first(where: { $0.hasPrefix(prefix) }),
+                entry.declaration.section != .hidden
             else { return nil }
             return (String(name.dropFirst(prefix.count)), entry)
         }

@@ -3,7 +3,7 @@
 extension Program {
     /// Verbs and groups that are spelled nearly like `path`, the nearest first, at most three.
     func suggestions(for path: String) -> [String] {
-        var candidates = groups.map(\.name)
+        var candidates = shownGroups.map(\.name)
         for verb in verbs where verb.declaration.section != .hidden {
             candidates += [verb.name] + verb.aliases
         }

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Command
+
+enum TagVerb {
+    static let declaration = VerbDeclaration(
+        "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+        usage: ["SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]"],
+        arguments: .exactly(2),
+        examples: [.init("strata tag busybox example.org/tools/busybox:1", "Give an image a second name")],
+        completes: [.image]
+    )
+}
