@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+package import LinuxSys
+import SystemPackage
+
+/// Bytes that are read once, in order.
+package protocol ByteSource: AnyObject {
+    /// Reads into a buffer that is not empty; 0 is the end. May return less than fits.
+    func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int
+}
+
+/// Takes bytes in order.
+package protocol ByteSink: AnyObject {
+    /// Takes all of `bytes` or throws.
+    func write(_ bytes: UnsafeRawBufferPointer) throws
+}
+
+/// A part of a file, read by position, so that several regions may share one descriptor.
+package final class FileRegion: ByteSource, @unchecked Sendable {
+    private let file: SharedFD
+    private var offset: Int64
+    private var left: Int64?
+
+    /// - Parameter length: `nil` for all that follows `offset`. A file that ends before is an error when it is read.
+    package init(_ file: SharedFD, offset: Int64 = 0, length: Int64? = nil) {
+        self.file = file
+        self.offset = offset
+        left = length
+    }
+
+    package func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
+        let room = left.map { Int(min($0, Int64(buffer.count))) } ?? buffer.count
+        if room <= 0 { return 0 }
+        let count = try system("pread") { pread(file.raw, buffer.baseAddress, room, off_t(offset)) }
+        if count == 0, left != nil { throw SystemError("read to the end of the region", nil, .noData) }
+        offset += Int64(count)
+        left = left.map { $0 - Int64(count) }
+        return count
+    }
+}
+
+/// What comes from a descriptor at its own position: a pipe, a socket, a file.
+package final class DescriptorSource: ByteSource, @unchecked Sendable {
+    private let file: SharedFD
+
+    package init(_ file: SharedFD) { self.file = file }
+
+    package func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
+        try system("read") { Glibc.read(file.raw, buffer.baseAddress, buffer.count) }
+    }
+}
+
+/// Writes to a descriptor at its own position, in pieces of at least `bufferSize` except the last.
+package final class DescriptorSink: ByteSink {
+    private let file: SharedFD
+    private let buffer: UnsafeMutableRawBufferPointer
+    private var used = 0
+    package private(set) var written: Int64 = 0
+
+    package init(_ file: SharedFD, bufferSize: Int = 256 << 10) {
+        self.file = file
+        buffer = .allocate(byteCount: max(bufferSize, 1), alignment: 4096)
+    }
+
+    deinit { buffer.deallocate() }
+
+    package func write(_ bytes: UnsafeRawBufferPointer) throws {
+        written += Int64(bytes.count)
+        if bytes.count > buffer.count - used { try flush() }
+        if bytes.count >= buffer.count { return try Files.writeAll(bytes, to: file.raw) }
+        UnsafeMutableRawBufferPointer(rebasing: buffer[used...]).copyMemory(from: bytes)
+        used += bytes.count
+    }
+
+    /// Must be called at the end: nothing is written by the destructor.
+    package func flush() throws {
+        try Files.writeAll(UnsafeRawBufferPointer(rebasing: buffer[..<used]), to: file.raw)
+        used = 0
+    }
+}
+
+/// Hashes what is written to it and, if there is a next sink, passes it on.
+package final class HashingSink: ByteSink {
+    private var hasher: SHA256Hasher? = SHA256Hasher()
+    private let next: (any ByteSink)?
+    package private(set) var count: Int64 = 0
+
+    package init(next: (any ByteSink)? = nil) { self.next = next }
+
+    package func write(_ bytes: UnsafeRawBufferPointer) throws {
+        hasher?.update(bytes)
+        count += Int64(bytes.count)
+        try next?.write(bytes)
+    }
+
+    /// The digest of all that was written; nothing may be written after. `nil` the second time.
+    package func finish() -> Digest? { hasher.take()?.finish() }
+}

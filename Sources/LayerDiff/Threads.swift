@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import LinuxSys
+import SystemPackage
+
+/// A thread that runs one closure and must be joined.
+///
+/// It takes no signals: they belong to the threads that the program knows of.
+final class Thread: Sendable {
+    private let handle: pthread_t
+
+    init(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
+        let box = Unmanaged.passRetained(Body(body))
+        var everything = sigset_t()
+        var before = sigset_t()
+        sigfillset(&everything)
+        pthread_sigmask(SIG_SETMASK, &everything, &before)
+        var handle = pthread_t()
+        let failure = pthread_create(&handle, nil, Self.start, box.toOpaque())
+        pthread_sigmask(SIG_SETMASK, &before, nil)
+        if failure != 0 {
+            box.release()
+            throw SystemError("pthread_create", nil, Errno(rawValue: failure))
+        }
+        self.handle = handle
+    }
+
+    private static let start: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = {
+        argument in
+        if let argument { Unmanaged<Body>.fromOpaque(argument).takeRetainedValue().run() }
+        return nil
+    }
+
+    /// Waits for the end. Once.
+    func join() { pthread_join(handle, nil) }
+
+    private final class Body: Sendable {
+        let run: @Sendable () -> Void
+
+        init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+    }
+}
