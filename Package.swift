@@ -49,7 +49,7 @@ var targets: [Target] = [
     .target(name: "CSQLite", linkerSettings: [.linkedLibrary(":libsqlite3.a"), .linkedLibrary("m")]),
     library("StoreRoot", ["CSQLite", "Storage", "LinuxSys", "CLinux", system]),
     library("LayerStore", ["StoreRoot", "Storage", "LayerDiff", "LinuxSys", "JSON", system]),
-    library("Images", ["StoreRoot", "Storage", "LayerDiff", "LinuxSys", "JSON", system]),
+    library("Images", ["StoreRoot", "Storage", "LayerDiff", "LinuxSys", "CLinux", "JSON", system]),
     .executableTarget(name: "embed-interpreter", swiftSettings: swiftSettings),
     .plugin(name: "EmbedInterpreter", capability: .buildTool(), dependencies: ["embed-interpreter"]),
     .target(
