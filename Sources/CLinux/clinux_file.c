@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 const int CLINUX_O_PATH = O_PATH, CLINUX_O_TMPFILE = O_TMPFILE;
@@ -110,6 +111,15 @@ int clinux_fallocate(int fd, int mode, int64_t offset, int64_t length)
 int clinux_syncfs(int fd)
 {
     return syncfs(fd);
+}
+
+int clinux_fstatfs_type(int fd, uint32_t *type)
+{
+    struct statfs s;
+    if (fstatfs(fd, &s) == -1)
+        return -1;
+    *type = (uint32_t)s.f_type;
+    return 0;
 }
 
 int clinux_ficlone(int to, int from)

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
-import LinuxSys
+package import LinuxSys
 import SystemPackage
 
 /// The directories on the way from a root down to the one a walk is in.
 ///
 /// Only the lowest `limit` hold a descriptor, so depth is bounded by memory and not by RLIMIT_NOFILE; on the way up the
 /// others are opened again through `..`, and it is checked that they are the same directories.
-final class DirectoryStack {
+package final class DirectoryStack {
     private struct Level {
         /// -1 while closed.
         var fd: CInt
@@ -21,7 +21,7 @@ final class DirectoryStack {
     private var levels: [Level] = []
 
     /// - Parameter root: stays the caller's and must outlive the stack.
-    init(root: CInt) {
+    package init(root: CInt) {
         self.root = root
     }
 
@@ -30,13 +30,13 @@ final class DirectoryStack {
     }
 
     /// How many directories below the root.
-    var depth: Int { levels.count }
+    package var depth: Int { levels.count }
 
     /// The descriptor of the lowest directory.
-    var top: CInt { levels.last?.fd ?? root }
+    package var top: CInt { levels.last?.fd ?? root }
 
     /// Goes down into `directory`, which was opened by a single name below `top`.
-    func push(_ directory: consuming OwnedFD) throws(SystemError) {
+    package func push(_ directory: consuming OwnedFD) throws(SystemError) {
         levels.append(Level(fd: directory.release()))
         let old = levels.count - 1 - Self.limit
         guard old >= 0, levels[old].fd != -1 else { return }
@@ -48,12 +48,12 @@ final class DirectoryStack {
     }
 
     /// Goes down into `name` of `top`.
-    func push(_ name: TreePath) throws(SystemError) {
+    package func push(_ name: TreePath) throws(SystemError) {
         try push(try Files.openDirectory(name, below: top))
     }
 
     /// Goes up one level.
-    func pop() throws(SystemError) {
+    package func pop() throws(SystemError) {
         guard let last = levels.popLast() else { return }
         defer { close(last.fd) }
         guard let index = levels.indices.last, levels[index].fd == -1 else { return }

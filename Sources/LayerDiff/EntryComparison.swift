@@ -71,6 +71,18 @@ package struct EntryComparison {
         return try contentDiffers(parent, tree)
     }
 
+    /// Whether the roots of two trees differ; no parent is an empty tree, whose root is 0755, root's, of time 0.
+    package func rootsDiffer(parent: CInt?, tree: CInt) throws(SystemError) -> Bool {
+        let new = try Files.status(of: tree)
+        guard let parent else {
+            let attributes = treeForm.visible(try ExtendedAttributes.read(of: tree))
+            return new.mode != 0o755 || new.uid != 0 || new.gid != 0 || new.mtime != Timestamp(seconds: 0)
+                || !attributes.isEmpty
+        }
+        let old = try Files.status(of: parent)
+        return try differ(Place(".", below: parent, status: old), Place(".", below: tree, status: new))
+    }
+
     private func contentDiffers(_ parent: Place, _ tree: Place) throws(SystemError) -> Bool {
         let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK
         let old = try Files.open(parent.name, below: parent.directory, flags)

@@ -24,8 +24,7 @@ package struct TreeComparison {
         let walk = TwoTreeWalk(
             parent: parent,
             tree: tree,
-            comparison: EntryComparison(parentForm: parentForm, treeForm: treeForm),
-            treeForm: treeForm
+            comparison: EntryComparison(parentForm: parentForm, treeForm: treeForm)
         )
         return try walk.run()
     }
@@ -50,7 +49,6 @@ private struct PairedDirectory {
 
 private final class TwoTreeWalk {
     private let comparison: EntryComparison
-    private let treeForm: any TreeForm
     private let parentRoot: CInt?
     private let treeRoot: CInt
     private let parentStack: DirectoryStack?
@@ -59,9 +57,8 @@ private final class TwoTreeWalk {
     private var changes: [Change] = []
     private var groups = LinkGroups()
 
-    init(parent: CInt?, tree: CInt, comparison: EntryComparison, treeForm: any TreeForm) {
+    init(parent: CInt?, tree: CInt, comparison: EntryComparison) {
         self.comparison = comparison
-        self.treeForm = treeForm
         parentRoot = parent
         treeRoot = tree
         parentStack = parent.map { DirectoryStack(root: $0) }
@@ -69,7 +66,8 @@ private final class TwoTreeWalk {
     }
 
     func run() throws -> [Change] {
-        try enter(.root, hasParent: parentRoot != nil, kind: .modified, isListed: try rootDiffers())
+        let rootsDiffer = try comparison.rootsDiffer(parent: parentRoot, tree: treeRoot)
+        try enter(.root, hasParent: parentRoot != nil, kind: .modified, isListed: rootsDiffer)
         while let last = frames.indices.last {
             guard let next = frames[last].names.popLast() else {
                 try leave()
@@ -80,18 +78,6 @@ private final class TwoTreeWalk {
         listBrokenGroups()
         changes.sort()
         return changes
-    }
-
-    private func rootDiffers() throws -> Bool {
-        let status = try Files.status(of: treeRoot)
-        let tree = EntryComparison.Place(".", below: treeRoot, status: status)
-        guard let parentRoot else {
-            let attributes = treeForm.visible(try ExtendedAttributes.read(of: treeRoot))
-            return status.mode != 0o755 || status.uid != 0 || status.gid != 0 || !attributes.isEmpty
-                || status.mtime != Timestamp(seconds: 0)
-        }
-        let parent = EntryComparison.Place(".", below: parentRoot, status: try Files.status(of: parentRoot))
-        return try comparison.differ(parent, tree)
     }
 
     private func enter(_ path: TreePath, hasParent: Bool, kind: Change.Kind, isListed: Bool) throws {
@@ -187,57 +173,5 @@ private final class TwoTreeWalk {
                 next = now.parent
             }
         }
-    }
-}
-
-/// The paths that share a file with others, in both trees.
-private struct LinkGroups {
-    private struct FileKey: Hashable {
-        var inode: UInt64
-        var device: DeviceNumber
-
-        init(_ status: FileStatus) {
-            inode = status.inode
-            device = status.device
-        }
-    }
-
-    private struct Pairing: Hashable {
-        var old: FileKey
-        var new: FileKey
-    }
-
-    private struct Member {
-        var path: TreePath
-        /// Nil where the path is a change by itself: then it is no longer the file it was.
-        var old: FileKey?
-        var new: FileKey
-    }
-
-    private var members: [Member] = []
-
-    /// Takes a path of the new tree, with its status in the parent if it is otherwise unchanged.
-    mutating func add(_ path: TreePath, parent: FileStatus?, tree: FileStatus) {
-        members.append(Member(path: path, old: parent.map(FileKey.init), new: FileKey(tree)))
-    }
-
-    /// The paths, unchanged by themselves, whose groups differ.
-    func changed() -> [TreePath] {
-        var oldGroups: [FileKey: [Int]] = [:]
-        var newGroups: [FileKey: [Int]] = [:]
-        for (index, member) in members.enumerated() {
-            if let old = member.old { oldGroups[old, default: []].append(index) }
-            newGroups[member.new, default: []].append(index)
-        }
-        var known: [Pairing: Bool] = [:]
-        var paths: [TreePath] = []
-        for member in members {
-            guard let old = member.old else { continue }
-            let pairing = Pairing(old: old, new: member.new)
-            let differs = known[pairing] ?? (oldGroups[old] != newGroups[member.new])
-            known[pairing] = differs
-            if differs { paths.append(member.path) }
-        }
-        return paths
     }
 }

@@ -56,7 +56,9 @@ package struct OverlayMount: Sendable {
         return text
     }
 
-    /// Makes the mount; writable if there is an upper. The descriptor is all there is of it.
+    /// Makes the mount, writable if there is an upper.
+    ///
+    /// The descriptor is all there is of it.
     ///
     /// - Parameter method: `nil` takes the one that works here.
     package func make(_ method: Method? = nil) throws -> OwnedFD {

@@ -12,8 +12,9 @@ package struct OverlayProbe: Sendable {
     /// Whether the kernel shows `user.overlay.overlay.x` as `user.overlay.x` (Linux 6.7).
     package var escapes: Bool
 
-    /// Makes two layers and a writable one in the directory `scratch`, which exists and is empty, mounts them, and
-    /// checks each mark of `OverlayForm` in both directions. Leaves its files; the caller removes the directory.
+    /// Mounts two layers and a writable one and checks each mark of `OverlayForm` in both directions.
+    ///
+    /// - Parameter scratch: an empty directory, whose files are left to the caller to remove.
     ///
     /// Throws `SystemError` where a call fails, and `StorageError` where it does something else than it should.
     package init(in scratch: FilePath, method: OverlayMount.Method? = nil) throws {
