@@ -63,6 +63,7 @@ var targets: [Target] = [
     library("Runtime", ["Launch", "CSeccomp", "JSON", "LinuxSys", "CLinux", system]),
     library("Supervisor", ["Runtime", "Launch", "JSON", "LinuxSys", "CLinux", system]),
     library("Command", []),
+    library("Format", ["JSON"]),
 ]
 
 var catalog: [Target.Dependency] = ["Storage", "LinuxSys", system]
@@ -100,7 +101,7 @@ targets += [
     ),
     .executableTarget(
         name: "strata",
-        dependencies: ["Engine", "Command", "JSON", "Storage", "LinuxSys", system],
+        dependencies: ["Engine", "Command", "Format", "JSON", "Storage", "LinuxSys", system],
         swiftSettings: swiftSettings
     ),
     .executableTarget(
@@ -123,6 +124,7 @@ targets += [
     tests("LinuxSysTests", ["LinuxSys", "CLinux", "TestGates", system]),
     tests("JSONTests", ["JSON"]),
     tests("CommandTests", ["Command"]),
+    tests("FormatTests", ["Format", "JSON"]),
     tests("LayerDiffTests", ["LayerDiff", "Storage", "LinuxSys", "CLinux", "TestGates", system]),
     tests("OverlayTests", ["Overlay", "LayerDiff", "Storage", "LinuxSys", "CLinux", "TestGates", system]),
     tests("StoreRootTests", ["StoreRoot", "Storage", "LinuxSys", "TestGates", system]),
