@@ -173,7 +173,7 @@ extension Program {
         var text = " -l \(flag.name)"
         if let short = flag.short { text += " -s \(short)" }
         if flag.kind != .bool {
-            text += " -r"
+            text += flag.completes == .file ? " -r" : " -x"
             let words = flag.values.isEmpty ? nil : " -a " + quoted(flag.values.joined(separator: " "))
             text += words ?? fishWords(flag.completes) ?? ""
         }

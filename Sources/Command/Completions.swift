@@ -84,7 +84,7 @@ extension Program {
         """
         _\(name)_offer() {
             case "$1" in
-            words*) printf '%s\\n' $(echo "${1#words }") ;;
+            words*) echo "${1#words }" | tr ' ' '\\n' ;;
             container) \(name) ps --all --format '{{.Names}}' ;;
             runningContainer) \(name) ps --format '{{.Names}}' ;;
             image) \(name) images --format '{{.Repository}}:{{.Tag}}' ;;
