@@ -118,11 +118,20 @@ extension Program {
         var text = """
             # fish completion for \(name)
 
-            # Succeeds when the words before the cursor, flags left out, begin with the given ones and, with no more
-            # given, hold nothing else.
+            # Succeeds when the words before the cursor, flags and the values of global flags left out, begin with
+            # the given ones and, after -only, hold nothing else.
             function __\(name)_at
-                set -l words (commandline -opc | string match -v -- '-*')
-                set -e words[1]
+                set -l words
+                set -l skip 1
+                for word in (commandline -opc)
+                    if test $skip -eq 1
+                        set skip 0
+                    else if contains -- $word \(valueFlags)
+                        set skip 1
+                    else if not string match -q -- '-*' $word
+                        set -a words $word
+                    end
+                end
                 test "$argv[1]" = -only; and set -l only 1; and set -e argv[1]
                 set -l wanted (count $argv)
                 set -l have (count $words)
@@ -149,6 +158,14 @@ extension Program {
             for path in [entry.name] + entry.aliases { text += fish(entry.declaration, path, prefix) }
         }
         return text
+    }
+
+    /// The global flags whose value is a word of its own.
+    private var valueFlags: String {
+        let valued = flags.filter { $0.kind != .bool }
+        return (valued.map { "--\($0.name)" } + valued.compactMap { $0.short.map { "-\($0)" } }).joined(
+            separator: " "
+        )
     }
 
     private var fishTop: [(String, String)] {
