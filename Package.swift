@@ -125,7 +125,7 @@ targets += [
     tests("JSONTests", ["JSON"]),
     tests("CommandTests", ["Command"]),
     tests("FormatTests", ["Format", "JSON"]),
-    tests("LayerDiffTests", ["LayerDiff", "Storage", "LinuxSys", "CLinux", "TestGates", system]),
+    tests("LayerDiffTests", ["LayerDiff", "Overlay", "Storage", "LinuxSys", "CLinux", "TestGates", system]),
     tests("OverlayTests", ["Overlay", "LayerDiff", "Storage", "LinuxSys", "CLinux", "TestGates", system]),
     tests("StoreRootTests", ["StoreRoot", "Storage", "LinuxSys", "TestGates", system]),
     tests(

@@ -82,6 +82,8 @@ extension LayerApplication {
             nodes[child].mode =
                 mode == made && identity.modeIsExact && !nodes[nodes[child].parent].givesGroup ? nil : mode
         }
+        // Until its mode is set, a new directory has the setgid bit of the one above.
+        nodes[child].givesGroup = nodes[child].givesGroup || nodes[nodes[child].parent].givesGroup
         let isNew = isWholeTree && !isInherited
         nodes[child].isHidden = nodes[child].isHidden || isNew
         nodes[child].isPurged = nodes[child].isPurged || isNew
@@ -177,7 +179,7 @@ extension LayerApplication {
             try Metadata.replaceAttributes(on: fd, with: now, form: form)
         }
         if !isFresh || now.contains(where: ACL.isAccess) { nodes[node].mode = entry.mode }
-        nodes[node].givesGroup = givesGroup(entry.gid, 0)
+        if givesGroup(entry.gid, 0) { nodes[node].givesGroup = true }
         nodes[node].mtime = entry.mtime
         nodes[node].isImplied = false
     }

@@ -14,17 +14,22 @@ package struct TreeComparison {
     ///
     /// Content is always read where all else is equal.
     ///
-    /// - Parameter parent: `nil` compares with an empty tree, whose root is 0755, root's, of time 0.
+    /// - Parameters:
+    ///   - parent: `nil` compares with an empty tree, whose root is 0755, root's, of time 0.
+    ///   - record: what `tree` looked like when it was an exact copy of `parent`; what was not touched since is taken
+    ///     as equal.
     package static func changes(
         parent: CInt?,
         tree: CInt,
         parentForm: any TreeForm = PlainForm(),
-        treeForm: any TreeForm = PlainForm()
+        treeForm: any TreeForm = PlainForm(),
+        since record: TreeRecord? = nil
     ) throws -> [Change] {
         let walk = TwoTreeWalk(
             parent: parent,
             tree: tree,
-            comparison: EntryComparison(parentForm: parentForm, treeForm: treeForm)
+            comparison: EntryComparison(parentForm: parentForm, treeForm: treeForm),
+            record: record
         )
         return try walk.run()
     }
@@ -49,6 +54,7 @@ private struct PairedDirectory {
 
 private final class TwoTreeWalk {
     private let comparison: EntryComparison
+    private let record: TreeRecord?
     private let parentRoot: CInt?
     private let treeRoot: CInt
     private let parentStack: DirectoryStack?
@@ -57,7 +63,8 @@ private final class TwoTreeWalk {
     private var changes: [Change] = []
     private var groups = LinkGroups()
 
-    init(parent: CInt?, tree: CInt, comparison: EntryComparison) {
+    init(parent: CInt?, tree: CInt, comparison: EntryComparison, record: TreeRecord?) {
+        self.record = record
         self.comparison = comparison
         parentRoot = parent
         treeRoot = tree
@@ -135,7 +142,8 @@ private final class TwoTreeWalk {
         }
         guard let old else { return try add(new, path, kind: .added) }
         if old.status.kind != new.status.kind { return try add(new, path, kind: .modified) }
-        let isChanged = try comparison.differ(old, new)
+        let isUntouched = record?.isUntouched(path, new.status) ?? false
+        let isChanged = try !isUntouched && comparison.differ(old, new)
         if new.status.kind == .directory {
             try parentStack?.push(pair.name)
             try treeStack.push(pair.name)

@@ -16,6 +16,14 @@ package enum TreeCopier {
     package static func copy(from source: CInt, to target: CInt) throws {
         try TreeCopy(from: source, to: target).run()
     }
+
+    /// Makes the empty directory `root` what a tree without layers is: 0755, root's, of time 0, without attributes.
+    package static func makeEmptyRoot(_ root: CInt) throws {
+        try system("fchown") { fchown(root, 0, 0) }
+        try Metadata.replaceAttributes(on: root, with: [], form: PlainForm())
+        try system("fchmod") { fchmod(root, 0o755) }
+        try Metadata.setTime(Timestamp(seconds: 0), on: root)
+    }
 }
 
 private final class TreeCopy {

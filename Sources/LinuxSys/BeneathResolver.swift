@@ -54,3 +54,10 @@ extension Files {
         )
     }
 }
+
+extension Files {
+    /// Writes all that is cached of the file system on which `fd` lies to disk.
+    package static func syncFileSystem(of fd: CInt) throws(SystemError) {
+        try system("syncfs") { clinux_syncfs(fd) }
+    }
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CLinux
+import Glibc
+import LinuxSys
+package import Storage
+import SystemPackage
+
+/// The changes of a layer as entries of a layer, which give the same tree again when they are applied over the parent.
+///
+/// Entries come in path order, so directories before what is in them; a deletion is a whiteout. The first listed path
+/// of a file of several names carries it, the others are hard links to that. A file that changes while it is read is
+/// an error: an entry has exactly the size that it announced.
+package final class ChangeStream: LayerEntrySource {
+    package let label: String
+    private let changes: [Change]
+    private let tree: SharedFD
+    private let form: any TreeForm
+    private var position = 0
+    private var parent: (path: TreePath, fd: SharedFD)?
+    /// The regular file that `next` gave last.
+    private var current: (path: TreePath, fd: SharedFD, status: FileStatus)?
+    private var linked: [FileKey: TreePath] = [:]
+    private let copier = ContentCopier()
+
+    private struct FileKey: Hashable {
+        var inode: UInt64
+        var device: DeviceNumber
+    }
+
+    package init(_ changes: ChangeSet, label: String) {
+        self.label = label
+        self.changes = changes.changes
+        tree = changes.tree
+        form = changes.form
+    }
+
+    package func next() throws -> LayerEntry? {
+        current = nil
+        guard position < changes.count else { return nil }
+        let change = changes[position]
+        position += 1
+        return try doing("read \(label), \(change.path)") { try entry(for: change) }
+    }
+
+    private func entry(for change: Change) throws -> LayerEntry {
+        let path = change.path
+        if path.name.bytes.starts(with: ".wh.".utf8) {
+            throw StorageError(
+                .invalid,
+                "read \(label), \(path): a layer cannot hold this name, which would delete a file where it is unpacked",
+                remedy: "rename or remove it in the container"
+            )
+        }
+        if change.kind == .deleted { return LayerEntry(path: path, kind: .whiteout) }
+        let directory = try openParent(of: path)
+        let name: TreePath = path.isRoot ? "." : path.name
+        guard let status = try Files.status(name, below: directory) else { throw changed(path) }
+        if status.isWhiteoutDevice || form.isWhiteout(status) {
+            throw StorageError(
+                .invalid,
+                "read \(label), \(path): a layer cannot hold a character device 0/0, which means a deleted file",
+                remedy: "remove it in the container"
+            )
+        }
+        if status.kind != .directory, status.links > 1 {
+            let key = FileKey(inode: status.inode, device: status.device)
+            if let first = linked[key] { return describe(path, .hardLink(target: first), status, []) }
+            linked[key] = path
+        }
+        if status.kind == .regular { return try openRegular(path, name, below: directory) }
+        let attributes = form.visible(try ExtendedAttributes.read(name, below: directory))
+        return describe(path, try kind(of: name, status, below: directory), status, attributes)
+    }
+
+    private func kind(
+        of name: TreePath,
+        _ status: FileStatus,
+        below directory: CInt
+    ) throws -> LayerEntry.Kind {
+        switch status.kind {
+        case .regular: .regular(size: status.size)
+        case .directory: .directory
+        case .symlink: .symlink(target: try Files.readLink(name, below: directory))
+        case .characterDevice: .characterDevice(status.rdev)
+        case .blockDevice: .blockDevice(status.rdev)
+        case .fifo: .fifo
+        case .socket: .socket
+        }
+    }
+
+    private func describe(
+        _ path: TreePath,
+        _ kind: LayerEntry.Kind,
+        _ status: FileStatus,
+        _ attributes: [ExtendedAttribute]
+    ) -> LayerEntry {
+        LayerEntry(
+            path: path,
+            kind: kind,
+            mode: status.mode,
+            uid: status.uid,
+            gid: status.gid,
+            mtime: status.mtime,
+            xattrs: attributes
+        )
+    }
+
+    /// Everything that is said of a regular file comes from one open file.
+    private func openRegular(_ path: TreePath, _ name: TreePath, below directory: CInt) throws -> LayerEntry {
+        let file = SharedFD(try Files.open(name, below: directory, O_RDONLY | O_NOFOLLOW | O_NONBLOCK))
+        let status = try Files.status(of: file.raw)
+        guard status.kind == .regular else { throw changed(path) }
+        current = (path, file, status)
+        let attributes = form.visible(try ExtendedAttributes.read(of: file.raw))
+        return describe(path, .regular(size: status.size), status, attributes)
+    }
+
+    private func openParent(of path: TreePath) throws -> CInt {
+        let wanted = path.parent ?? .root
+        if let parent, parent.path == wanted { return parent.fd.raw }
+        let opened = SharedFD(try Files.openParent(of: path, in: tree.raw))
+        parent = (wanted, opened)
+        return opened.raw
+    }
+
+    private func changed(_ path: TreePath) -> StorageError {
+        StorageError(
+            .system,
+            "read \(label), \(path): it was changed while it was read",
+            remedy: "pause or stop what writes to it"
+        )
+    }
+
+    package func readContent(_ body: (UnsafeRawBufferPointer) throws -> Void) throws {
+        guard let current else { return }
+        try doing("read \(label), \(current.path)") {
+            let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 4096)
+            defer { buffer.deallocate() }
+            var offset: Int64 = 0
+            while offset < current.status.size {
+                let wanted = Int(min(Int64(buffer.count), current.status.size - offset))
+                let count = try system("read") {
+                    pread(current.fd.raw, buffer.baseAddress, wanted, Int(offset))
+                }
+                if count == 0 { throw changed(current.path) }
+                try body(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+                offset += Int64(count)
+            }
+        }
+    }
+
+    package func writeContent(to file: CInt) throws {
+        guard let current else { return }
+        try doing("copy \(label), \(current.path)") {
+            let size = current.status.size
+            let copied = try copier.copy(
+                from: current.fd.raw,
+                to: file,
+                size: size,
+                blocks: current.status.blocks
+            )
+            if copied != size { throw changed(current.path) }
+        }
+    }
+}
