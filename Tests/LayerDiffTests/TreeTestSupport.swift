@@ -11,16 +11,11 @@ import TestGates
 
 /// A layer in memory.
 final class MemoryLayer: LayerEntrySource {
-    struct Item {
-        var entry: LayerEntry
-        var content: [UInt8]
-    }
-
     let label = "layer of the test"
-    private let items: [Item]
+    private let items: [TreeItem]
     private var position = -1
 
-    init(_ items: [Item]) { self.items = items }
+    init(_ items: [TreeItem]) { self.items = items }
 
     func next() -> LayerEntry? {
         position += 1
@@ -34,51 +29,59 @@ final class MemoryLayer: LayerEntrySource {
     func writeContent(to file: CInt) throws { try Files.writeAll(items[position].content, to: file) }
 }
 
-typealias Item = MemoryLayer.Item
+/// An entry of a layer with its content.
+struct TreeItem {
+    var entry: LayerEntry
+    var content: [UInt8] = []
 
-func path(_ text: String) -> TreePath { TreePath(bytes: Array(text.utf8)) }
+    static func entry(
+        _ name: String,
+        _ kind: LayerEntry.Kind,
+        mode: UInt32 = 0o644,
+        owner: (UInt32, UInt32) = (0, 0),
+        time: Int64 = 1000,
+        _ xattrs: [ExtendedAttribute] = []
+    ) -> TreeItem {
+        TreeItem(
+            entry: LayerEntry(
+                path: TreePath(bytes: Array(name.utf8)),
+                kind: kind,
+                mode: mode,
+                uid: owner.0,
+                gid: owner.1,
+                mtime: Timestamp(seconds: time, nanoseconds: 5),
+                xattrs: xattrs.sorted()
+            )
+        )
+    }
 
-func attribute(_ name: String, _ value: String) -> ExtendedAttribute {
-    ExtendedAttribute(name: Array(name.utf8), value: Array(value.utf8))
+    static func file(
+        _ name: String,
+        _ text: String = "",
+        mode: UInt32 = 0o644,
+        owner: (UInt32, UInt32) = (0, 0),
+        _ xattrs: [ExtendedAttribute] = []
+    ) -> TreeItem {
+        var item = entry(name, .regular(size: Int64(text.utf8.count)), mode: mode, owner: owner, xattrs)
+        item.content = Array(text.utf8)
+        return item
+    }
+
+    static func directory(_ name: String, mode: UInt32 = 0o755, time: Int64 = 1000) -> TreeItem {
+        entry(name, .directory, mode: mode, time: time)
+    }
+
+    static func link(_ name: String, to target: String) -> TreeItem {
+        entry(name, .hardLink(target: TreePath(bytes: Array(target.utf8))))
+    }
+
+    static func symlink(_ name: String, to target: String) -> TreeItem {
+        entry(name, .symlink(target: Array(target.utf8)), mode: 0o777)
+    }
 }
 
-func entry(
-    _ name: String,
-    _ kind: LayerEntry.Kind,
-    mode: UInt32 = 0o644,
-    owner: (UInt32, UInt32) = (0, 0),
-    time: Int64 = 1000,
-    _ xattrs: [ExtendedAttribute] = []
-) -> Item {
-    Item(
-        entry: LayerEntry(
-            path: path(name),
-            kind: kind,
-            mode: mode,
-            uid: owner.0,
-            gid: owner.1,
-            mtime: Timestamp(seconds: time, nanoseconds: 5),
-            xattrs: xattrs.sorted()
-        ),
-        content: []
-    )
-}
-
-func file(_ name: String, _ text: String = "", mode: UInt32 = 0o644, owner: (UInt32, UInt32) = (0, 0)) -> Item
-{
-    var item = entry(name, .regular(size: Int64(text.utf8.count)), mode: mode, owner: owner)
-    item.content = Array(text.utf8)
-    return item
-}
-
-func directory(_ name: String, mode: UInt32 = 0o755, time: Int64 = 1000) -> Item {
-    entry(name, .directory, mode: mode, time: time)
-}
-
-func link(_ name: String, to target: String) -> Item { entry(name, .hardLink(target: path(target))) }
-
-func symlink(_ name: String, to target: String) -> Item {
-    entry(name, .symlink(target: Array(target.utf8)), mode: 0o777)
+extension ExtendedAttribute {
+    init(_ name: String, _ value: String) { self.init(name: Array(name.utf8), value: Array(value.utf8)) }
 }
 
 /// Layers on top of each other, kept twice: as whole trees, and as layers that the kernel's overlay puts together.
@@ -97,8 +100,10 @@ final class BothForms {
         try Files.makeDirectory("empty", below: home.fd, mode: 0o755)
     }
 
-    /// Adds a layer in both forms. Says what each made of it: nil, or why not.
-    func add(_ items: [Item]) throws -> (whole: StorageError?, layer: StorageError?) {
+    /// Adds a layer in both forms.
+    ///
+    /// Says what each made of it: nil, or why not.
+    func add(_ items: [TreeItem]) throws -> (whole: StorageError?, layer: StorageError?) {
         count += 1
         let whole = attempt { try self.addWhole(items) }
         let layer = attempt { try self.addLayer(items) }
@@ -116,7 +121,7 @@ final class BothForms {
         }
     }
 
-    private func addWhole(_ items: [Item]) throws {
+    private func addWhole(_ items: [TreeItem]) throws {
         try Files.makeDirectory("whole\(count)", below: home.fd, mode: 0o755)
         let tree = try Files.openDirectory("whole\(count)", below: home.fd)
         if let wholeFD {
@@ -129,7 +134,7 @@ final class BothForms {
         wholeFD = SharedFD(tree)
     }
 
-    private func addLayer(_ items: [Item]) throws {
+    private func addLayer(_ items: [TreeItem]) throws {
         let name = "layer\(count)"
         try Files.makeDirectory(name, below: home.fd)
         let tree = try Files.openDirectory(name, below: home.fd)
@@ -164,7 +169,7 @@ final class OneTree {
         fd = try Files.openDirectory("tree", below: home.fd)
     }
 
-    convenience init(_ items: [Item]) throws {
+    convenience init(_ items: [TreeItem]) throws {
         self.init(try OneTree())
         try apply(items)
     }
@@ -174,14 +179,14 @@ final class OneTree {
         fd = OwnedFD(adopting: dup(other.fd.raw))
     }
 
-    func apply(_ items: [Item]) throws {
+    func apply(_ items: [TreeItem]) throws {
         var applier = TreeApplier(root: fd.raw, form: PlainForm(), label: "test")
         _ = try applier.apply(MemoryLayer(items))
     }
 
     func status(_ name: String) throws -> FileStatus? {
-        let parent = try Files.openParent(of: path(name), in: fd.raw)
-        return try Files.status(path(name).name, below: parent.raw)
+        let parent = try Files.openParent(of: TreePath(bytes: Array(name.utf8)), in: fd.raw)
+        return try Files.status(TreePath(bytes: Array(name.utf8)).name, below: parent.raw)
     }
 
     func contents(_ name: String) throws -> String {

@@ -4,12 +4,12 @@ import CLinux
 import Glibc
 import LayerDiff
 import LinuxSys
-public import Storage
-public import SystemPackage
+package import Storage
+package import SystemPackage
 
 extension VFSDriver {
     /// Copies a small tree on the file system of `home` and compares the copy.
-    public static func probe(home: FilePath) -> ProbeResult {
+    package static func probe(home: FilePath) -> ProbeResult {
         do {
             let base = try nearestDirectory(to: home)
             let scratch = ".strata-probe-\(UInt64.random(in: 0...UInt64.max))"
@@ -81,15 +81,11 @@ extension VFSDriver {
         return clinux_ficlone(target.raw, source.raw) == 0
     }
 
-    public func status() throws -> [(name: String, value: String)] {
+    package func status() throws -> [(name: String, value: String)] {
         try doing("look at \(home)") {
-            [
-                ("Layers", "\(try list().count)"),
-                (
-                    "Copies",
-                    Self.sharesBlocks(in: try open(.staging).raw) ? "large files share their blocks" : "full"
-                ),
-            ]
+            let staging = try open(.staging)
+            let sharing = Self.sharesBlocks(in: staging.raw) ? "large files share their blocks" : "full"
+            return [("Layers", "\(try list().count)"), ("Copies", sharing)]
         }
     }
 }

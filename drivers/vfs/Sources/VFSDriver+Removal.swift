@@ -2,11 +2,11 @@
 
 import Glibc
 import LinuxSys
-public import Storage
+package import Storage
 import SystemPackage
 
 extension VFSDriver {
-    public func remove(_ id: LayerID) throws {
+    package func remove(_ id: LayerID) throws {
         try doing("remove layer \(id)") {
             let trash = try open(.trash)
             // The tree first: a record without a tree is listed, and so removed by the next try.
@@ -22,7 +22,7 @@ extension VFSDriver {
         }
     }
 
-    public func emptyTrash(shouldStop: () -> Bool) throws {
+    package func emptyTrash(shouldStop: () -> Bool) throws {
         try doing("empty the trash of \(home)") {
             let trash = try open(.trash)
             var failure: SystemError?

@@ -3,8 +3,8 @@
 import Glibc
 import LayerDiff
 import LinuxSys
-public import Storage
-public import SystemPackage
+package import Storage
+package import SystemPackage
 
 /// Every layer is a whole tree, a full copy of its parent's with the layer's changes in it.
 ///
@@ -13,13 +13,13 @@ public import SystemPackage
 ///
 /// On disk: `layers/<id>` is the tree of a finished layer, `staging/<id>` one in the making, `work/<id>` the record of
 /// what a writable layer looked like when it was made, `trash/` what was removed.
-public struct VFSDriver: StorageDriver {
-    public static let name = "vfs"
+package struct VFSDriver: StorageDriver {
+    package static let name = "vfs"
 
     let home: FilePath
     private let directory: SharedFD
 
-    public init(home: FilePath, options: [String: String]) throws {
+    package init(home: FilePath, options: [String: String]) throws {
         if let option = options.keys.min() {
             throw StorageError(
                 .invalid,
@@ -36,7 +36,7 @@ public struct VFSDriver: StorageDriver {
         }
     }
 
-    public var appliesOverParent: Bool { true }
+    package var appliesOverParent: Bool { true }
 
     /// What lies in the driver's home.
     enum Folder: String, CaseIterable {
@@ -64,7 +64,7 @@ public struct VFSDriver: StorageDriver {
 
     // MARK: - Making layers
 
-    public func prepare(_ id: LayerID, over parents: LayerChain, options: LayerOptions) throws {
+    package func prepare(_ id: LayerID, over parents: LayerChain, options: LayerOptions) throws {
         if let size = options.size {
             throw StorageError(
                 .unsupported,
@@ -81,7 +81,7 @@ public struct VFSDriver: StorageDriver {
         }
     }
 
-    public func apply(
+    package func apply(
         _ source: any LayerEntrySource,
         to id: LayerID,
         over parents: LayerChain?
@@ -97,7 +97,7 @@ public struct VFSDriver: StorageDriver {
         }
     }
 
-    public func seal(_ id: LayerID, over parents: LayerChain, undecided: Undecided) throws {
+    package func seal(_ id: LayerID, over parents: LayerChain, undecided: Undecided) throws {
         try doing("seal layer \(id)") {
             if try Files.status(path(id, in: .layers), below: directory.raw) == nil { try finish(id) }
         }
@@ -142,7 +142,7 @@ public struct VFSDriver: StorageDriver {
 
     // MARK: - Using layers
 
-    public func mount(_ id: LayerID, over parents: LayerChain, access: LayerAccess) throws -> MountedLayer {
+    package func mount(_ id: LayerID, over parents: LayerChain, access: LayerAccess) throws -> MountedLayer {
         try doing("mount layer \(id)") {
             let tree = try openTree(id)
             if access == .readWrite { return MountedLayer(root: tree, isMount: false) }
@@ -158,7 +158,7 @@ public struct VFSDriver: StorageDriver {
         }
     }
 
-    public func changes(_ id: LayerID, over parents: LayerChain) throws -> ChangeSet {
+    package func changes(_ id: LayerID, over parents: LayerChain) throws -> ChangeSet {
         try doing("find the changes of layer \(id)") {
             let tree = SharedFD(try openTree(id))
             let parent = try parents.top.map { SharedFD(try openTree($0)) }
@@ -179,15 +179,19 @@ public struct VFSDriver: StorageDriver {
         )
     }
 
-    public func usage(_ id: LayerID) throws -> LayerUsage {
-        try doing("measure layer \(id)") { try treeUsage(of: try openTree(id).raw) }
+    package func usage(_ id: LayerID) throws -> LayerUsage {
+        try doing("measure layer \(id)") {
+            let tree = try openTree(id)
+            return try treeUsage(of: tree.raw)
+        }
     }
 
-    public func list() throws -> [LayerID] {
+    package func list() throws -> [LayerID] {
         try doing("list the layers in \(home)") {
             var ids: Set<LayerID> = []
             for folder in [Folder.layers, .staging, .work] {
-                for entry in try Files.list(try open(folder).raw) {
+                let directory = try open(folder)
+                for entry in try Files.list(directory.raw) {
                     if let id = LayerID(entry.name.printable) { ids.insert(id) }
                 }
             }
@@ -195,13 +199,13 @@ public struct VFSDriver: StorageDriver {
         }
     }
 
-    public func sync() throws {
+    package func sync() throws {
         try doing("write the layers in \(home) to disk") { try Files.syncFileSystem(of: directory.raw) }
     }
 }
 
 extension VFSDriver: IDMappedMounting {
-    public func idMappedMount(_ id: LayerID, over parents: LayerChain) throws -> IDMappedMount {
+    package func idMappedMount(_ id: LayerID, over parents: LayerChain) throws -> IDMappedMount {
         .directory(path(id, in: .layers))
     }
 }
