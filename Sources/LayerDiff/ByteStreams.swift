@@ -94,6 +94,8 @@ package final class HashingSink: ByteSink {
         try next?.write(bytes)
     }
 
-    /// The digest of all that was written; nothing may be written after. `nil` the second time.
+    /// The digest of all that was written; nothing may be written after.
+    ///
+    /// `nil` the second time.
     package func finish() -> Digest? { hasher.take()?.finish() }
 }

@@ -51,7 +51,9 @@ func libraryError(_ library: ccodecs_library, doing: String) -> StorageError {
     )
 }
 
-/// Decodes any number of gzip members, zstd frames, or xz or bzip2 streams in a row. For one thread at a time.
+/// Decodes any number of gzip members, zstd frames, or xz or bzip2 streams in a row.
+///
+/// For one thread at a time.
 final class Decoder: @unchecked Sendable {
     private let state: OpaquePointer
     private let compression: Compression
@@ -74,14 +76,16 @@ final class Decoder: @unchecked Sendable {
 
     deinit { ccodecs_decoder_free(state) }
 
-    /// Decodes from `input` into `output`, which is not empty; says how many bytes of each were used. With an empty
-    /// input it gives what it still holds.
+    /// Decodes from `input` into `output`, which is not empty; says how many bytes of each were used.
+    ///
+    /// With an empty input it gives what it still holds.
     func decode(
         _ input: UnsafeRawBufferPointer,
         into output: UnsafeMutableRawBufferPointer
     ) throws -> (consumed: Int, produced: Int) {
         if isAtBoundary, compression != .zstd {
-            let padding = input.firstIndex { $0 != 0 } ?? input.count  // what tapes and some tools leave behind a member
+            // Tapes and some tools leave zeros behind a member.
+            let padding = input.firstIndex { $0 != 0 } ?? input.count
             if padding > 0 { return (padding, 0) }
         }
         var buffers = ccodecs_buffers(

@@ -80,7 +80,9 @@ package struct Digest: Hashable, Comparable, Sendable, CustomStringConvertible {
     }
 }
 
-/// SHA-256 of bytes that come in pieces. For one thread at a time.
+/// SHA-256 of bytes that come in pieces.
+///
+/// For one thread at a time.
 package struct SHA256Hasher: ~Copyable, @unchecked Sendable {
     private let state: OpaquePointer
 

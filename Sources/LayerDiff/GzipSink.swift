@@ -29,7 +29,9 @@ package final class GzipSink: ByteSink {
         if !bytes.isEmpty { try encode(bytes, finish: false) }
     }
 
-    /// Writes the end of the member; the next sink is not flushed. Nothing may be written after.
+    /// Writes the end of the member; the next sink is not flushed.
+    ///
+    /// Nothing may be written after.
     package func finish() throws { try encode(UnsafeRawBufferPointer(start: nil, count: 0), finish: true) }
 
     private func encode(_ bytes: UnsafeRawBufferPointer, finish: Bool) throws {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What a layer may ask of the machine. Each has a clear error that names layer and entry.
+/// What a layer may ask of the machine.
+///
+/// Each has a clear error that names layer and entry.
 package struct LayerLimits: Sendable {
     /// Bytes of a path; paths longer than PATH_MAX are legal.
     package var path = 32 << 10

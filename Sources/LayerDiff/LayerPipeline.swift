@@ -81,7 +81,9 @@ final class LayerPipeline: @unchecked Sendable {
         return Array(head[..<filled])
     }
 
-    /// Starts the threads. They hold the pipeline, not the stream, whose destructor therefore runs and ends them.
+    /// Starts the threads.
+    ///
+    /// They hold the pipeline, not the stream, whose destructor therefore runs and ends them.
     func start() throws {
         do {
             if compression != .none {

@@ -98,7 +98,8 @@ package final class LayerStream: LayerEntrySource {
         return digests
     }
 
-    /// Stops and joins the threads; afterwards every call throws. From any thread, any number of times. Waits for a
-    /// read of the source that is under way.
+    /// Stops and joins the threads; afterwards every call throws.
+    ///
+    /// From any thread, any number of times. Waits for a read of the source that is under way.
     package func cancel() { pipeline.cancel() }
 }

@@ -2,7 +2,9 @@
 
 import LinuxSys
 
-/// What a PAX extended header says, of what a layer needs. A global header is the start of each local one.
+/// What a PAX extended header says, of what a layer needs.
+///
+/// A global header is the start of each local one.
 struct PaxRecords {
     var path: [UInt8]?
     var linkPath: [UInt8]?

@@ -53,7 +53,9 @@ final class StreamRing: @unchecked Sendable {
     }
 
     private static func map(_ capacity: Int) throws(SystemError) -> UnsafeMutableRawPointer {
-        let memory = OwnedFD(adopting: try system("memfd_create") { clinux_memfd_create("strata-ring", 1) })  // CLOEXEC
+        let closeOnExec: UInt32 = 1
+        let file = try system("memfd_create") { clinux_memfd_create("strata-ring", closeOnExec) }
+        let memory = OwnedFD(adopting: file)
         try system("ftruncate") { ftruncate(memory.raw, off_t(capacity)) }
         let room = mmap(nil, 2 * capacity, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
         guard let room, room != MAP_FAILED else { throw SystemError("mmap", nil, .noMemory) }
@@ -100,7 +102,9 @@ final class StreamRing: @unchecked Sendable {
         }
     }
 
-    /// No more comes. With a failure, readers get it once they have read what was committed.
+    /// No more comes.
+    ///
+    /// With a failure, readers get it once they have read what was committed.
     func end(_ failure: (any Error)? = nil) {
         locked {
             if isEnded { return }
@@ -131,7 +135,9 @@ final class StreamRing: @unchecked Sendable {
         locked { advance(reader, to: position) }
     }
 
-    /// Makes every wait, now and later, throw `StreamCancelled`. From any thread, any number of times.
+    /// Makes every wait, now and later, throw `StreamCancelled`.
+    ///
+    /// From any thread, any number of times.
     func cancel() {
         locked {
             isCancelled = true

@@ -75,8 +75,9 @@ struct TarHeader {
         return UnsafeRawBufferPointer(rebasing: field[..<(field.firstIndex(of: 0) ?? field.endIndex)])
     }
 
-    /// Octal digits between spaces and NULs, or big-endian base 256 if the top bit is set; `nil` if it is neither or
-    /// does not fit. An empty field is 0.
+    /// Octal digits between spaces and NULs, or big-endian base 256 if the top bit is set; `nil` if it is neither or does not fit.
+    ///
+    /// An empty field is 0.
     private func number(_ start: Int, _ length: Int) -> Int64? {
         let field = UnsafeRawBufferPointer(rebasing: block[start..<(start + length)])
         return field[0] & 0x80 != 0 ? Self.base256(field) : Self.octal(field)

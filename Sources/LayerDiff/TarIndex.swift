@@ -25,7 +25,9 @@ package struct TarIndex: Sendable {
     /// In the order of the archive; a path that comes twice is there twice, and the last one counts.
     package let members: [Member]
 
-    /// Reads the headers from `offset` on and nothing else. Names are cleaned as those of a layer.
+    /// Reads the headers from `offset` on and nothing else.
+    ///
+    /// Names are cleaned as those of a layer.
     package init(
         _ file: SharedFD,
         offset: Int64 = 0,

@@ -18,7 +18,9 @@ protocol TarInput: AnyObject {
     func skip(_ count: Int64) throws -> Int64
 }
 
-/// One reader of a ring. For one thread at a time.
+/// One reader of a ring.
+///
+/// For one thread at a time.
 final class RingReader: TarInput {
     private let ring: StreamRing
     private let reader: Int

@@ -27,8 +27,9 @@ struct SparseRegion: Hashable {
     var end: Int64 { offset + length }  // checked when the map was read
 }
 
-/// Reads the members of a tar one after the other. Whatever is malformed is refused with a line that names the
-/// archive and the member.
+/// Reads the members of a tar one after the other.
+///
+/// Whatever is malformed is refused with a line that names the archive and the member.
 final class TarMembers {
     let label: String
     let limits: LayerLimits
@@ -56,7 +57,9 @@ final class TarMembers {
 
     // MARK: Members
 
-    /// The next member; data of the one before is skipped. `nil` at the end mark, or where the tar ends without one.
+    /// The next member; data of the one before is skipped.
+    ///
+    /// `nil` at the end mark, or where the tar ends without one.
     func next() throws -> TarMember? {
         try skipData()
         var pending = Pending(records: global)

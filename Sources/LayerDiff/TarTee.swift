@@ -72,7 +72,9 @@ package final class TarTee: LayerEntrySource {
 }
 
 extension UnsafeRawBufferPointer {
-    /// Whether all bytes are zero. Cost: usually a look at the first 16.
+    /// Whether all bytes are zero.
+    ///
+    /// Cost: usually a look at the first 16.
     fileprivate var isZero: Bool {
         guard let base = baseAddress, count > 16 else { return allSatisfy { $0 == 0 } }
         return prefix(16).allSatisfy { $0 == 0 } && memcmp(base, base + 16, count - 16) == 0

@@ -46,7 +46,9 @@ package final class TarWriter {
         try zeros((size + 511) & ~511)
     }
 
-    /// Writes the end mark. The sink is not flushed.
+    /// Writes the end mark.
+    ///
+    /// The sink is not flushed.
     package func finish() throws { try zeros(1024) }
 
     private static func wrongSize(_ entry: LayerEntry) -> StorageError {

@@ -32,7 +32,9 @@ final class Thread: Sendable {
         return nil
     }
 
-    /// Waits for the end. Once.
+    /// Waits for the end.
+    ///
+    /// Once.
     func join() { pthread_join(handle, nil) }
 
     private final class Body: Sendable {
