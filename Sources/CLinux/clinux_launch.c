@@ -157,6 +157,11 @@ int clinux_seqpacket_pair(int pair[2])
     return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair);
 }
 
+int clinux_pipe(int pair[2])
+{
+    return pipe2(pair, O_CLOEXEC);
+}
+
 long clinux_receive(int socket, void *buffer, unsigned long size, int *descriptor)
 {
     union {

@@ -97,6 +97,13 @@ package struct Launch: ~Copyable, Sendable {
         self.control = control
     }
 
+    /// Kills the process and waits for its end.
+    package consuming func abandon() {
+        let process = LaunchedProcess(pid: pid, pidfd: pidfd)
+        try? process.signal(SIGKILL)
+        _ = try? process.wait()
+    }
+
     /// Waits until the container's program runs.
     ///
     /// On failure the process is dead and waited for.

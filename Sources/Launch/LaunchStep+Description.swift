@@ -30,6 +30,7 @@ extension LaunchStep: CustomStringConvertible {
         case .symlink(let target, let path): "make symlink \(path) to \(target)"
         case .mask(let path): "mask \(path)"
         case .makeReadOnly(let path): "make \(path) read-only"
+        case .setAttributes(let attributes, let path): "set mount \(path) \(attributes)"
         case .sysctl(let name, let value): "set sysctl \(name) to \(value)"
         case .loopback: "bring up the loopback interface"
         case .resourceLimit(let name, _, let soft, let hard):

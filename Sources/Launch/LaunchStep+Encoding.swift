@@ -9,8 +9,8 @@ extension LaunchStep {
             encodeContext(to: &plan)
         case .propagation, .attachRoot, .attachHome, .mountRoot, .cloneRoot, .rootAttributes, .pivot:
             encodeRoot(to: &plan)
-        case .mount, .attach, .bindDevice, .makeDirectory, .makeNode, .symlink, .mask, .makeReadOnly, .sysctl,
-            .loopback:
+        case .mount, .attach, .bindDevice, .makeDirectory, .makeNode, .symlink, .mask, .makeReadOnly,
+            .setAttributes, .sysctl, .loopback:
             encodeInside(to: &plan)
         default:
             encodeProcess(to: &plan)
@@ -98,6 +98,8 @@ extension LaunchStep {
         case .symlink(let target, let path): plan.step(CLINUX_STEP_SYMLINK, .text(target), .text(path))
         case .mask(let path): plan.step(CLINUX_STEP_MASK, .text(path))
         case .makeReadOnly(let path): plan.step(CLINUX_STEP_READONLY, .text(path))
+        case .setAttributes(let attributes, let path):
+            plan.step(CLINUX_STEP_SET_ATTRIBUTES, .text(path), .number(attributes.rawValue))
         case .sysctl(let name, let value):
             plan.step(CLINUX_STEP_SYSCTL, .text(name), .block(Array(value.utf8)))
         case .loopback: plan.step(CLINUX_STEP_LOOPBACK)

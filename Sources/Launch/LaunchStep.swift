@@ -46,6 +46,8 @@ package enum LaunchStep: Sendable, Equatable {
     case symlink(target: String, path: String)
     case mask(path: String)
     case makeReadOnly(path: String)
+    /// Of the mount whose root is at `path`.
+    case setAttributes(MountAttributes, path: String)
     /// `name` with slashes: `net/ipv4/ip_forward`.
     case sysctl(name: String, value: String)
     case loopback

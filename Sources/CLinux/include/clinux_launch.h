@@ -30,6 +30,8 @@ extern const uint64_t CLINUX_CLONE_NEWNS, CLINUX_CLONE_NEWCGROUP, CLINUX_CLONE_N
 int clinux_memfd_program(const char *name);
 /* A connected pair of SOCK_SEQPACKET sockets, closed on exec. */
 int clinux_seqpacket_pair(int pair[2]);
+/* A pipe, closed on exec. */
+int clinux_pipe(int pair[2]);
 /* Receives one message and at most one descriptor (-1 if none came); its length, 0 at the end, -1 and errno. */
 long clinux_receive(int socket, void *buffer, unsigned long size, int *descriptor);
 

@@ -79,6 +79,7 @@ enum {
     CLINUX_STEP_INIT = 39,        /* [] stay as init, go on in a child */
     CLINUX_STEP_EXEC = 40,        /* [t program, v argv, v environment, t PATH] */
     CLINUX_STEP_KEYRING = 41,     /* [] a session keyring of its own */
+    CLINUX_STEP_SET_ATTRIBUTES = 42, /* [t path, n set] of the mount whose root is at path */
 };
 
 /* How a mount's target is made when it is missing, and what it may be. */

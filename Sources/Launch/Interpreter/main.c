@@ -11,6 +11,7 @@
 #include <linux/fcntl.h>
 #include <linux/mman.h>
 #include <linux/prctl.h>
+#include <linux/sched.h>
 
 #ifndef MAP_PRIVATE
 #define MAP_PRIVATE 2
@@ -56,6 +57,18 @@ static long session_keyring(void)
     return result == -ENOSYS || result == -EDQUOT || result >= 0 ? 0 : result;
 }
 
+/* In another mount namespace its root is what everything is resolved from. */
+static long enter_namespaces(struct state *s, args a)
+{
+    TRY(SYS2(__NR_setns, a[0], a[1]));
+    if (a[1] & CLONE_NEWNS) {
+        long root = SYS4(__NR_openat, AT_FDCWD, "/", O_PATH | 0200000 | 02000000, 0);
+        TRY(root);
+        s->root = (int)root;
+    }
+    return 0;
+}
+
 static long do_step(struct state *s, uint32_t operation, args a)
 {
     switch (operation) {
@@ -63,7 +76,7 @@ static long do_step(struct state *s, uint32_t operation, args a)
     case CLINUX_STEP_WRITE: return step_write(s, a);
     case CLINUX_STEP_WRITE_HOST: return step_write_host(s, a);
     case CLINUX_STEP_UNSHARE: return SYS1(__NR_unshare, a[0]);
-    case CLINUX_STEP_SETNS: return SYS2(__NR_setns, a[0], a[1]);
+    case CLINUX_STEP_SETNS: return enter_namespaces(s, a);
     case CLINUX_STEP_HOSTNAME: return SYS2(__NR_sethostname, text(s, a[0]), text_length(text(s, a[0])));
     case CLINUX_STEP_DOMAINNAME: return SYS2(__NR_setdomainname, text(s, a[0]), text_length(text(s, a[0])));
     case CLINUX_STEP_PROPAGATION: return step_propagation(s, a);
@@ -79,6 +92,7 @@ static long do_step(struct state *s, uint32_t operation, args a)
     case CLINUX_STEP_SYMLINK: return step_symlink(s, a);
     case CLINUX_STEP_MASK: return step_mask(s, a);
     case CLINUX_STEP_READONLY: return step_readonly(s, a);
+    case CLINUX_STEP_SET_ATTRIBUTES: return step_set_attributes(s, a);
     case CLINUX_STEP_SYSCTL: return step_sysctl(s, a);
     case CLINUX_STEP_ROOT_ATTRIBUTES: return step_root_attributes(s, a);
     case CLINUX_STEP_PIVOT: return step_pivot(s);

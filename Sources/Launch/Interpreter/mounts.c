@@ -132,6 +132,16 @@ long step_mask(const struct state *s, args a)
     return result;
 }
 
+long step_set_attributes(const struct state *s, args a)
+{
+    long target = open_inside(s, text(s, a[0]), O_PATH, 0);
+    if (target < 0)
+        return target;
+    long result = set_mount((int)target, a[1], 0, 0, 0);
+    close_fd(target);
+    return result;
+}
+
 long step_readonly(const struct state *s, args a)
 {
     long target = open_inside(s, text(s, a[0]), O_PATH, 0);

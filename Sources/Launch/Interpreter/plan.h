@@ -52,6 +52,7 @@ long step_attach(const struct state *s, args a);
 long step_bind_device(const struct state *s, args a);
 long step_mask(const struct state *s, args a);
 long step_readonly(const struct state *s, args a);
+long step_set_attributes(const struct state *s, args a);
 
 /* terminal.c */
 long step_stdio(args a);
