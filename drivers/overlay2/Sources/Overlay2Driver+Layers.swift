@@ -116,7 +116,8 @@ extension Overlay2Driver {
         try doing("measure layer \(id) (overlay2)") {
             for place in [id.rawValue, "../staging/\(id)"]
             where try Files.status(place, below: layers.raw) != nil {
-                return try treeUsage(of: try Files.openDirectory(place, below: layers.raw).raw)
+                let tree = try Files.openDirectory(place, below: layers.raw)
+                return try treeUsage(of: tree.raw)
             }
             throw StorageError(.notFound, "measure layer \(id): storage driver overlay2 has no such layer")
         }
