@@ -1,1 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
+
+package import Storage
+
+#if DRIVER_OVERLAY2
+import Overlay2Driver
+#endif
+#if DRIVER_VFS
+import VFSDriver
+#endif
+
+/// The drivers that were built, in the order in which they are tried.
+///
+/// The only place that names them.
+package enum DriverCatalog {
+    package static let entries: [DriverEntry] = {
+        var entries: [DriverEntry] = []
+        #if DRIVER_OVERLAY2
+        entries.append(
+            DriverEntry(Overlay2Driver.self, summary: "the kernel's overlayfs, a directory per layer")
+        )
+        #endif
+        #if DRIVER_VFS
+        entries.append(
+            DriverEntry(
+                VFSDriver.self,
+                isLastResort: true,
+                summary: "a full copy per layer; works everywhere, slowly"
+            )
+        )
+        #endif
+        return entries
+    }()
+}

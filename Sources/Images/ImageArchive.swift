@@ -26,8 +26,7 @@ package struct ImageArchive: Sendable {
     ) throws -> ImageArchive {
         let status = try doing("open \(path)") {
             // Follows a symlink, as every reader of a path that a user gives.
-            let place = try Files.open(path, CLINUX_O_PATH)
-            return try Files.status(of: place.raw)
+            try Files.status(of: Files.open(path, CLINUX_O_PATH).raw)
         }
         if status.kind == .directory {
             return try ImageArchive(DirectoryContents(path), platform: platform)

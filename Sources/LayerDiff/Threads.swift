@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
-import LinuxSys
+package import LinuxSys
 import SystemPackage
 
 /// A thread that runs one closure and must be joined.
 ///
 /// It takes no signals: they belong to the threads that the program knows of.
-final class Thread: Sendable {
+package final class Thread: Sendable {
     private let handle: pthread_t
 
-    init(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
+    package init(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
         let box = Unmanaged.passRetained(Body(body))
         var everything = sigset_t()
         var before = sigset_t()
@@ -35,7 +35,7 @@ final class Thread: Sendable {
     /// Waits for the end.
     ///
     /// Once.
-    func join() { pthread_join(handle, nil) }
+    package func join() { pthread_join(handle, nil) }
 
     private final class Body: Sendable {
         let run: @Sendable () -> Void

@@ -16,9 +16,9 @@ struct VersionStamp {
     /// `nil` if there is no store at `root`, or one whose making did not end.
     static func read(_ root: FilePath) throws -> VersionStamp? {
         let path = root.appending("version")
-        let bytes: [UInt8]
+        let text: String
         do throws(SystemError) {
-            bytes = try Files.contents(path, limit: 256)
+            text = try firstBytes(path)
         } catch {
             if error.errno == .noSuchFileOrDirectory { return nil }
             let remedy =
@@ -26,7 +26,7 @@ struct VersionStamp {
                 ? "run as the owner of the store, or give another --root" : nil
             throw StorageError(error, doing: "open store \(root)", remedy: remedy)
         }
-        let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n")
+        let lines = text.split(separator: "\n")
         guard let first = lines.first, let version = Int(first), version > 0 else {
             throw StorageError(.corrupt, "open store \(root): its file version does not begin with a number")
         }
@@ -38,6 +38,17 @@ struct VersionStamp {
             }
         }
         return VersionStamp(version: version, id: id, isMigrating: lines.count > 2)
+    }
+
+    /// What a stamp can be, read at once: every command begins with this.
+    private static func firstBytes(_ path: FilePath) throws(SystemError) -> String {
+        let file = try Files.open(path, O_RDONLY | O_NOFOLLOW)
+        var bytes: [128 of UInt8] = .init(repeating: 0)
+        var span = bytes.mutableSpan
+        let count = try system("read", path.printable) {
+            span.withUnsafeMutableBytes { Glibc.read(file.raw, $0.baseAddress, $0.count) }
+        }
+        return String(decoding: (0..<count).map { bytes[$0] }, as: UTF8.self)
     }
 
     func write(_ root: FilePath) throws {
@@ -82,7 +93,7 @@ struct StoreLayout {
             for name in Self.directories { try Files.ensureDirectory(root.appending(name), mode: 0o700) }
         }
         let lock: FileLock? = try doing("lock store \(root)") {
-            try FileLock.acquire(root.appending("locks/store"), .exclusive)
+            try FileLock.acquire(root.appending("locks").appending(StoreRoot.layoutLock), .exclusive)
         }
         defer { withExtendedLifetime(lock) {} }
         guard var stamp = try VersionStamp.read(root) else { return try make() }
@@ -130,7 +141,10 @@ struct StoreLayout {
 
     /// Brings the rows to the current layout, each step in one transaction with its number.
     private func migrate() throws {
-        let connection = try Connection(root.appending("strata.db").string, .create)
+        let file = root.appending("strata.db")
+        // SQLite would make it 0644, and the log takes the mode of the database.
+        try doing("make \(file)") { _ = try Files.open(file, O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o600) }
+        let connection = try Connection(file.string, .create)
         try connection.script("PRAGMA journal_mode=WAL")
         try connection.setDurable(true)
         let done = try connection.query("PRAGMA user_version", []) { Int($0.integer(0)) }.first ?? 0

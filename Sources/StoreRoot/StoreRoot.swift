@@ -128,6 +128,9 @@ extension StoreRoot {
         try doing("lock \(name)") { try FileLock.acquire(lockPath(name), mode, wait: wait) }
     }
 
+    /// The lock under which the store is laid out and migrated; its file stays.
+    package static let layoutLock = "store"
+
     /// Removes the lock file of a thing that is gone.
     ///
     /// The caller holds the lock exclusively.

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import LayerDiff
+import LinuxSys
+package import Storage
+import StoreRoot
+
+/// One thing that `check` found wrong.
+package struct CheckFinding: Sendable {
+    package enum Problem: String, Sendable {
+        /// A row whose data is gone.
+        case missingData
+        /// A row whose parent has no row.
+        case missingParent
+        /// Data that no row names.
+        case unnamedData
+        /// The content is not what was recorded, or not what the blob says.
+        case wrongContent
+        /// Nothing to compare with: no recorded digest and no blob.
+        case unverifiable
+        /// It could not be looked at.
+        case unreadable
+
+        /// Whether a good copy in its place would cure it.
+        var isDamage: Bool { self == .missingData || self == .wrongContent }
+    }
+
+    package var problem: Problem
+    package var driver: String
+    /// `nil` if it is about the driver as a whole.
+    package var layer: LayerID?
+    package var detail: String
+    package var isRepaired = false
+
+    init(_ problem: Problem, _ driver: String, _ layer: LayerID?, _ detail: String) {
+        self.problem = problem
+        self.driver = driver
+        self.layer = layer
+        self.detail = detail
+    }
+}
+
+extension LayerStore {
+    /// Verifies rows against disk, and each sealed layer against its content, from the base up.
+    ///
+    /// What proves a layer whole is the digest of the tar of its changes. For layers that were made here it was recorded;
+    /// for others the blob is unpacked once more beside the layer, both are compared, and the digest is recorded. Cost:
+    /// one read of all layers, and for those an unpack. Nothing is locked against use meanwhile.
+    ///
+    /// - Parameters:
+    ///   - isRepairing: puts a good copy, made from the blob or another driver's copy, in the place of a damaged image
+    ///     layer, unless a running container stands on it; removes data that nothing names.
+    ///   - source: the blob of the layer with this DiffID; `nil` if it is not stored.
+    package func check(
+        isRepairing: Bool,
+        cancelled: @escaping @Sendable () -> Bool = { false },
+        source: @escaping (Digest) throws -> LayerStream?
+    ) throws -> [CheckFinding] {
+        let checker = LayerCheck(store: self, source: source, stop: StopSwitch(cancelled))
+        var findings: [CheckFinding] = []
+        var bad: Set<LayerID> = []
+        for name in Set(try layers().map(\.driver)).union(try driversWithState()).sorted() {
+            do {
+                findings += try checker.unnamedData(of: name, isRepairing: isRepairing)
+            } catch {
+                findings.append(CheckFinding(.unreadable, name, nil, "\(error)"))
+            }
+        }
+        let rows = try root.database.snapshot { try depthOrder($0.layers()) }
+        for row in rows {
+            var verdict: CheckFinding?
+            do {
+                verdict = try checker.verify(row, isParentBad: row.parent.map { bad.contains($0) } ?? false)
+                if isRepairing, verdict?.problem.isDamage == true {
+                    verdict?.isRepaired = try checker.repair(row)
+                }
+            } catch {
+                if case .interrupted? = (error as? StorageError)?.code { throw error }
+                let before = verdict.map { "\($0.detail); " } ?? ""
+                verdict = CheckFinding(
+                    verdict?.problem ?? .unreadable,
+                    row.driver,
+                    row.id,
+                    "\(before)\(error)"
+                )
+            }
+            guard let verdict else { continue }
+            findings.append(verdict)
+            if !verdict.isRepaired { bad.insert(row.id) }
+        }
+        return findings
+    }
+}
