@@ -25,6 +25,20 @@ let swiftSettings: [SwiftSetting] = [
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
 ]
 
+/// How release programs are linked, since every command is a new process.
+///
+/// libstdc++ and libgcc come from their archives
+/// (loading the shared ones costs 0.5 ms) and relocations are packed (0.1 ms); of the linkers only lld does both.
+let programLinking: [LinkerSetting] = [
+    .unsafeFlags(
+        [
+            "-use-ld=lld", "-L\(Context.packageDirectory)/scripts/link", "-Xlinker", "-z", "-Xlinker",
+            "pack-relative-relocs",
+        ],
+        .when(configuration: .release)
+    )
+]
+
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 
 /// A Swift library target at `Sources/<name>`.
@@ -102,12 +116,14 @@ targets += [
     .executableTarget(
         name: "strata",
         dependencies: ["Engine", "Command", "Format", "JSON", "Storage", "LinuxSys", system],
-        swiftSettings: swiftSettings
+        swiftSettings: swiftSettings,
+        linkerSettings: programLinking
     ),
     .executableTarget(
         name: "strata-supervisor",
         dependencies: ["Supervisor", "Runtime", "LinuxSys", system],
-        swiftSettings: swiftSettings
+        swiftSettings: swiftSettings,
+        linkerSettings: programLinking
     ),
     .target(
         name: "TestGates",
