@@ -26,7 +26,8 @@ package struct ImageArchive: Sendable {
     ) throws -> ImageArchive {
         let status = try doing("open \(path)") {
             // Follows a symlink, as every reader of a path that a user gives.
-            try Files.status(of: Files.open(path, CLINUX_O_PATH).raw)
+            let place = try Files.open(path, CLINUX_O_PATH)
+            return try Files.status(of: place.raw)
         }
         if status.kind == .directory {
             return try ImageArchive(DirectoryContents(path), platform: platform)

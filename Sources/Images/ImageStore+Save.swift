@@ -85,8 +85,8 @@ extension ImageStore {
         let doing = "save to \(directory)"
         try Storage.doing(doing) {
             try Files.makeDirectories(directory, mode: 0o755)
-            let listed = try Files.list(Files.open(directory, O_RDONLY | O_DIRECTORY).raw)
-            guard listed.isEmpty else {
+            let opened = try Files.open(directory, O_RDONLY | O_DIRECTORY)
+            guard try Files.list(opened.raw).isEmpty else {
                 throw StorageError(.exists, "\(doing): it is not empty", remedy: "give a new directory")
             }
             try Files.makeDirectories(directory.appending("blobs/sha256"), mode: 0o755)
