@@ -4,12 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/sched.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -25,6 +27,27 @@ struct child {
     int error;
 };
 
+/*
+ * In a new user namespace nobody is root until the id maps are written, and an exec by anyone else drops every
+ * capability that is not ambient.
+ */
+static int keep_capabilities(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+    if (syscall(SYS_capget, &header, data) == -1)
+        return -1;
+    for (int i = 0; i < 2; i++)
+        data[i].inheritable = data[i].permitted;
+    if (syscall(SYS_capset, &header, data) == -1)
+        return -1;
+    for (unsigned long number = 0; number < 64; number++) {
+        if (data[number / 32].permitted >> number % 32 & 1)
+            prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0);
+    }
+    return 0;
+}
+
 /* Runs in the child, in the parent's memory (CLONE_VM), while the parent's thread waits (CLONE_VFORK). */
 static int child_main(void *argument)
 {
@@ -33,6 +56,10 @@ static int child_main(void *argument)
     char *argv[] = {"strata-init", (char *)l->argument, NULL};
     char *envp[] = {NULL};
 
+    if ((l->namespaces & CLONE_NEWUSER) && keep_capabilities() == -1) {
+        child->error = errno;
+        return 127;
+    }
     for (int i = 0; i < l->keep_count; i++) {
         if (fcntl(l->keep[i], F_SETFD, 0) == -1) {
             child->error = errno;

@@ -91,7 +91,7 @@ long step_capabilities(args a)
     TRY(SYS2(__NR_capget, &header, now));
     uint64_t possible = now[0].permitted | (uint64_t)now[1].permitted << 32;
     TRY(set_capabilities(a[0] & possible, a[1] & possible, a[2] & possible));
-    for (int capability = 0; a[3] >> capability && capability < 64; capability++) {
+    for (int capability = 0; capability < 64; capability++) {
         if (a[3] & possible & a[2] & (1ULL << capability))
             TRY(SYS5(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0));
     }

@@ -100,7 +100,7 @@ package struct StartingContainer: ~Copyable, Sendable {
     private let launch: Launch
     private let cgroup: Cgroup?
 
-    fileprivate init(launch: consuming Launch, cgroup: Cgroup?) {
+    init(launch: consuming Launch, cgroup: Cgroup?) {
         self.launch = launch
         self.cgroup = cgroup
     }

@@ -6,7 +6,11 @@ extension PlanComposer {
     /// The process itself, from its limits to its program.
     ///
     /// Also what `exec` does, after entering the namespaces.
-    mutating func process(_ process: Spec.Process, seccomp: SeccompProgram?) throws(RuntimeError) {
+    mutating func process(
+        _ process: Spec.Process,
+        seccomp: SeccompProgram?,
+        createDirectory: Bool = true
+    ) throws(RuntimeError) {
         guard let program = process.args.first else {
             throw RuntimeError(.invalid, "the container has no program to run")
         }
@@ -30,7 +34,7 @@ extension PlanComposer {
         case .terminal:
             steps.append(.controllingTerminal)
         }
-        steps.append(.changeDirectory(path: process.cwd.isEmpty ? "/" : process.cwd, create: true))
+        steps.append(.changeDirectory(path: process.cwd.isEmpty ? "/" : process.cwd, create: createDirectory))
         if let mask = process.user.umask { steps.append(.umask(mask)) }
         credentials(process, seccomp: seccomp)
         if let gate = options.gate { steps.append(.wait(descriptor: gate, for: "the start")) }

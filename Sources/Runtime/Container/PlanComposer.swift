@@ -34,7 +34,9 @@ struct PlanComposer {
 
     /// Namespaces to join, cgroup, identity of the machine.
     mutating func context(cgroup: Cgroup?, idMapsWritten: CInt?) throws(RuntimeError) {
-        if let cgroup, cgroup.hierarchies.version == .v1 { try joinV1(cgroup) }
+        if let cgroup, cgroup.hierarchies.version == .v1 {
+            try joinV1(Cgroup.controllers(for: spec.linux.resources).map(cgroup.directory))
+        }
         if let score = spec.process.oomScoreAdj {
             steps.append(.writeHost(Array("\(score)".utf8), path: "/proc/self/oom_score_adj"))
         }
@@ -42,6 +44,7 @@ struct PlanComposer {
             steps.append(.wait(descriptor: idMapsWritten, for: "the id maps"))
             // Root of the new namespace: what it makes from here on belongs to the mapped root.
             steps.append(.user(uid: 0, gid: 0, groups: []))
+            steps.append(.capabilities(effective: .max, permitted: .max, inheritable: 0, ambient: 0))
         }
         for namespace in spec.linux.namespaces {
             guard let path = namespace.path else { continue }
@@ -60,9 +63,9 @@ struct PlanComposer {
 
     /// The child writes `0` to each `tasks` itself: moving it by its pid through `cgroup.procs` waits for an RCU grace
     /// period, 7.5 ms.
-    private mutating func joinV1(_ cgroup: Cgroup) throws(RuntimeError) {
-        for controller in Cgroup.controllers(for: spec.linux.resources) {
-            let file = cgroup.directory(controller).appending("tasks")
+    mutating func joinV1(_ directories: [FilePath]) throws(RuntimeError) {
+        for directory in directories {
+            let file = directory.appending("tasks")
             let fd = try attempt("open \(file)") { () throws(SystemError) in try Files.open(file, O_WRONLY) }
             steps.append(.write([UInt8(ascii: "0")], descriptor: hold(fd), name: file.string))
         }
@@ -91,11 +94,11 @@ struct PlanComposer {
             }
         }
         if hasDevices || !spec.linux.devices.isEmpty { try addExtraDevices() }
-        for path in spec.linux.readonlyPaths { steps.append(.makeReadOnly(path: path)) }
-        for path in spec.linux.maskedPaths { steps.append(.mask(path: path)) }
         for (name, value) in spec.linux.sysctl.sorted(by: { $0.key < $1.key }) {
             steps.append(.sysctl(name: Self.sysctlPath(name), value: value))
         }
+        for path in spec.linux.readonlyPaths { steps.append(.makeReadOnly(path: path)) }
+        for path in spec.linux.maskedPaths { steps.append(.mask(path: path)) }
         if case .terminal(let size) = options.io {
             steps.append(.newSession)
             steps.append(
