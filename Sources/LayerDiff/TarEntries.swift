@@ -162,25 +162,23 @@ final class TarEntries {
         try takeContent()
         guard let regions else {
             return try eachPiece(contentSize) { piece in
-                try doing("write \(members.label), entry \(printableName)") {
+                try doing("write \(members.label), \(members.place)") {
                     try Files.writeAll(piece, to: file)
                 }
             }
         }
         for region in regions {
-            _ = try doing("write \(members.label), entry \(printableName)") {
+            _ = try doing("write \(members.label), \(members.place)") {
                 try system("lseek") { lseek(file, off_t(region.offset), SEEK_SET) }
             }
             try eachPiece(region.length) { piece in
-                try doing("write \(members.label), entry \(printableName)") {
+                try doing("write \(members.label), \(members.place)") {
                     try Files.writeAll(piece, to: file)
                 }
             }
         }
-        _ = try doing("write \(members.label), entry \(printableName)") {
+        _ = try doing("write \(members.label), \(members.place)") {
             try system("ftruncate") { ftruncate(file, off_t(contentSize)) }
         }
     }
-
-    private var printableName: String { TreePath(bytes: members.current).printable }
 }

@@ -21,6 +21,7 @@ struct TarHeaderWriter {
             put(Array(name[..<slash]), at: 345)
             return put(Array(name[(slash + 1)...]), at: 0)
         }
+        put(Array(name.prefix(100)), at: 0)
         record("path", name)
     }
 
@@ -36,7 +37,9 @@ struct TarHeaderWriter {
     }
 
     mutating func set(linkName: [UInt8]) {
-        if linkName.count <= 100 { put(linkName, at: 157) } else { record("linkpath", linkName) }
+        // Cut rather than left out: libarchive takes a symlink without a target here for a hard link.
+        put(Array(linkName.prefix(100)), at: 157)
+        if linkName.count > 100 { record("linkpath", linkName) }
     }
 
     mutating func set(mode: UInt32, uid: UInt32, gid: UInt32) {

@@ -51,8 +51,14 @@ final class TarMembers {
     }
 
     func refused(_ reason: String) -> StorageError {
-        let place = current.isEmpty ? "entry \(count)" : "entry \(TreePath(bytes: current).printable)"
-        return StorageError(.invalid, "read \(label), \(place): \(reason)")
+        StorageError(.invalid, "read \(label), \(place): \(reason)")
+    }
+
+    /// The current entry, for messages: by its name, or by its number where it has none.
+    var place: String {
+        if current.isEmpty { return "entry \(count)" }
+        let name = TreePath(bytes: Array(current.prefix(200))).printable
+        return "entry \(name)\(current.count > 200 ? "…" : "")"
     }
 
     // MARK: Members
@@ -98,12 +104,12 @@ final class TarMembers {
         count += 1
         current = []
         guard view.count >= TarHeader.size else { throw refused("truncated") }
-        if count > limits.entries { throw refused("more than \(limits.entries) entries") }
         let header = TarHeader(view)
         if header.isZero {
             try checkEnd()
             return nil
         }
+        if count > limits.entries { throw refused("more than \(limits.entries) entries") }
         guard header.hasValidChecksum else { throw refused("wrong header checksum at byte \(offset)") }
         return header
     }

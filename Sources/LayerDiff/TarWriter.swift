@@ -9,7 +9,7 @@ package import Storage
 /// dropped must come out the same again. So these rules never change:
 /// - No access or change times, no user or group names; never sparse; no padding beyond the two blocks of zeros.
 /// - A name goes into the ustar header if it has at most 100 bytes, else into name and prefix, split at the last slash
-///   that lets both fit, else into a `path` record.
+///   that lets both fit, else into a `path` record, its first 100 bytes staying in the header. So do link targets.
 /// - A number goes into the header if its octal digits fit, else into a record, the header's field being 0.
 /// - `mtime` has a record if it is negative, has nanoseconds or does not fit.
 /// - Attributes are `SCHILY.xattr.` records. Records are sorted by key. Text that is not UTF-8 is announced by
