@@ -75,7 +75,7 @@ package struct EntryComparison {
     package func rootsDiffer(parent: CInt?, tree: CInt) throws(SystemError) -> Bool {
         let new = try Files.status(of: tree)
         guard let parent else {
-            let attributes = treeForm.visible(try ExtendedAttributes.read(of: tree))
+            let attributes = treeForm.visible(try ExtendedAttributes.read(".", below: tree))
             return new.mode != 0o755 || new.uid != 0 || new.gid != 0 || new.mtime != Timestamp(seconds: 0)
                 || !attributes.isEmpty
         }

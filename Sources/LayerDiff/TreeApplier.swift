@@ -27,7 +27,7 @@ package struct TreeApplier {
     private let label: String
 
     /// - Parameters:
-    ///   - root: the tree's root, open for reading; stays the caller's. Nothing else may change the tree meanwhile.
+    ///   - root: the tree's root; stays the caller's. Nothing else may change the tree meanwhile.
     ///   - label: what is being unpacked, for messages: `layer sha256:12ab…`.
     package init(root: CInt, form: any TreeForm, label: String) {
         self.root = root
@@ -39,8 +39,13 @@ package struct TreeApplier {
     ///
     /// Nothing is undecided where the form is that of whole trees.
     package mutating func apply(_ source: any LayerEntrySource) throws -> Undecided {
+        // A mount's own descriptor may be one that only marks a place.
+        let directory = try doing("unpack \(label)") {
+            SharedFD(try Files.open(".", below: root, O_RDONLY | O_DIRECTORY))
+        }
+        defer { withExtendedLifetime(directory) {} }
         let application = try doing("unpack \(label)") {
-            try LayerApplication(root: root, form: form, label: label)
+            try LayerApplication(root: directory.raw, form: form, label: label)
         }
         while let entry = try source.next() {
             do {
@@ -94,6 +99,9 @@ final class LayerApplication {
         let slash = bytes.lastIndex(of: UInt8(ascii: "/"))
         let name = TreePath(bytes: slash.map { Array(bytes[($0 + 1)...]) } ?? bytes)
         try check(name.bytes[...], in: entry.path)
+        if let slash, slash == 0 || bytes[slash - 1] == UInt8(ascii: "/") {
+            throw refusal(entry.path, "the path has an empty component")
+        }
         try enter(bytes[..<(slash ?? 0)], for: entry.path)
         switch entry.kind {
         case .directory: try applyDirectory(entry, name)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import LinuxSys
 package import Storage
 import SystemPackage
@@ -25,9 +26,12 @@ package struct TreeComparison {
         treeForm: any TreeForm = PlainForm(),
         since record: TreeRecord? = nil
     ) throws -> [Change] {
+        // A mount's own descriptor may be one that only marks a place.
+        let root = SharedFD(try Files.open(".", below: tree, O_RDONLY | O_DIRECTORY))
+        let parentRoot = try parent.map { SharedFD(try Files.open(".", below: $0, O_RDONLY | O_DIRECTORY)) }
         let walk = TwoTreeWalk(
-            parent: parent,
-            tree: tree,
+            parent: parentRoot,
+            tree: root,
             comparison: EntryComparison(parentForm: parentForm, treeForm: treeForm),
             record: record
         )
@@ -55,25 +59,25 @@ private struct PairedDirectory {
 private final class TwoTreeWalk {
     private let comparison: EntryComparison
     private let record: TreeRecord?
-    private let parentRoot: CInt?
-    private let treeRoot: CInt
+    private let parentRoot: SharedFD?
+    private let treeRoot: SharedFD
     private let parentStack: DirectoryStack?
     private let treeStack: DirectoryStack
     private var frames: [PairedDirectory] = []
     private var changes: [Change] = []
     private var groups = LinkGroups()
 
-    init(parent: CInt?, tree: CInt, comparison: EntryComparison, record: TreeRecord?) {
+    init(parent: SharedFD?, tree: SharedFD, comparison: EntryComparison, record: TreeRecord?) {
         self.record = record
         self.comparison = comparison
         parentRoot = parent
         treeRoot = tree
-        parentStack = parent.map { DirectoryStack(root: $0) }
-        treeStack = DirectoryStack(root: tree)
+        parentStack = parent.map { DirectoryStack(root: $0.raw) }
+        treeStack = DirectoryStack(root: tree.raw)
     }
 
     func run() throws -> [Change] {
-        let rootsDiffer = try comparison.rootsDiffer(parent: parentRoot, tree: treeRoot)
+        let rootsDiffer = try comparison.rootsDiffer(parent: parentRoot?.raw, tree: treeRoot.raw)
         try enter(.root, hasParent: parentRoot != nil, kind: .modified, isListed: rootsDiffer)
         while let last = frames.indices.last {
             guard let next = frames[last].names.popLast() else {

@@ -14,15 +14,18 @@ package enum TreeCopier {
     ///
     /// Nothing may change either meanwhile. Large files share their blocks where the file system can do that.
     package static func copy(from source: CInt, to target: CInt) throws {
-        try TreeCopy(from: source, to: target).run()
+        let from = try Files.open(".", below: source, O_RDONLY | O_DIRECTORY)
+        let to = try Files.open(".", below: target, O_RDONLY | O_DIRECTORY)
+        try TreeCopy(from: from.raw, to: to.raw).run()
     }
 
     /// Makes the empty directory `root` what a tree without layers is: 0755, root's, of time 0, without attributes.
     package static func makeEmptyRoot(_ root: CInt) throws {
-        try system("fchown") { fchown(root, 0, 0) }
-        try Metadata.replaceAttributes(on: root, with: [], form: PlainForm())
-        try system("fchmod") { fchmod(root, 0o755) }
-        try Metadata.setTime(Timestamp(seconds: 0), on: root)
+        let directory = try Files.open(".", below: root, O_RDONLY | O_DIRECTORY)
+        try system("fchown") { fchown(directory.raw, 0, 0) }
+        try Metadata.replaceAttributes(on: directory.raw, with: [], form: PlainForm())
+        try system("fchmod") { fchmod(directory.raw, 0o755) }
+        try Metadata.setTime(Timestamp(seconds: 0), on: directory.raw)
     }
 }
 

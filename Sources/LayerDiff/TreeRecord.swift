@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 package import LinuxSys
 import SystemPackage
 
@@ -33,15 +34,16 @@ package struct TreeRecord: Sendable {
     /// Whether the file at `path` is as it was.
     package func isUntouched(_ path: TreePath, _ status: FileStatus) -> Bool { looks[path] == Look(status) }
 
-    /// Looks at every file below `root`.
-    package static func take(of root: CInt) throws(SystemError) -> TreeRecord {
+    /// Looks at every file below `tree`.
+    package static func take(of tree: CInt) throws(SystemError) -> TreeRecord {
+        let root = try Files.open(".", below: tree, O_RDONLY | O_DIRECTORY)
         let now = Timestamp.now
         let isBefore = now.nanoseconds < UInt32(racyNanoseconds)
         let nanoseconds = Int64(now.nanoseconds) - racyNanoseconds + (isBefore ? 1_000_000_000 : 0)
         let limit = Timestamp(seconds: now.seconds - (isBefore ? 1 : 0), nanoseconds: UInt32(nanoseconds))
         var record = TreeRecord()
-        let stack = DirectoryStack(root: root)
-        var pending: [(path: TreePath, names: [DirectoryEntry])] = [(.root, try Files.list(root))]
+        let stack = DirectoryStack(root: root.raw)
+        var pending: [(path: TreePath, names: [DirectoryEntry])] = [(.root, try Files.list(root.raw))]
         while let last = pending.indices.last {
             guard let entry = pending[last].names.popLast() else {
                 pending.removeLast()

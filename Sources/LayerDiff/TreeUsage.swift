@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import LinuxSys
 package import Storage
 import SystemPackage
@@ -14,9 +15,10 @@ package func treeUsage(of directory: CInt) throws -> LayerUsage {
         usage.bytes &+= status.blocks &* 512
     }
 
-    let stack = DirectoryStack(root: directory)
-    count(try Files.status(of: directory))
-    var pending = [try Files.list(directory)]
+    let root = try Files.open(".", below: directory, O_RDONLY | O_DIRECTORY)
+    let stack = DirectoryStack(root: root.raw)
+    count(try Files.status(of: root.raw))
+    var pending = [try Files.list(root.raw)]
     while let last = pending.indices.last {
         guard let entry = pending[last].popLast() else {
             pending.removeLast()

@@ -86,7 +86,7 @@ struct TreeApplierEquivalenceTests {
         var generator = SeededGenerator(seed: UInt64(seed))
         let both = try BothForms()
         for number in 0..<4 {
-            let items = randomLayer(withLinks: number == 3, using: &generator)
+            let items = TreeItem.randomLayer(withLinks: number == 3, using: &generator)
             let refused = try both.add(items)
             let text = "seed \(seed), layer \(number): \(items.map { "\($0.entry.path) \($0.entry.kind)" })"
             #expect(refused.whole?.code == refused.layer?.code, "\(text) \(refused)")
@@ -94,30 +94,6 @@ struct TreeApplierEquivalenceTests {
             #expect(found == [], "\(text)")
             if refused.whole != nil { return }
         }
-    }
-
-    private func randomLayer(withLinks: Bool, using generator: inout SeededGenerator) -> [TreeItem] {
-        (0..<Int.random(in: 0...24, using: &generator)).map { number in
-            let name = randomName(using: &generator)
-            let time = Int64.random(in: -9...9, using: &generator)
-            switch Int.random(in: 0..<(withLinks ? 13 : 11), using: &generator) {
-            case 0...3: return .file(name, "\(number)", owner: (UInt32(number % 3), 0))
-            case 4, 5: return .directory(name, mode: number % 2 == 0 ? 0o1777 : 0o2750, time: time)
-            case 6: return .symlink(name, to: randomName(using: &generator))
-            case 7: return .entry(name, .fifo, time: time, [ExtendedAttribute("trusted.t", "\(number)")])
-            case 8: return .entry(name, .whiteout)
-            case 9: return .entry(name, .opaque)
-            case 10: return .entry(name, .directory, [ExtendedAttribute("user.number", "\(number)")])
-            default: return .link(name, to: randomName(using: &generator))
-            }
-        }
-    }
-
-    private func randomName(using generator: inout SeededGenerator) -> String {
-        let depth = Int.random(in: 1...4, using: &generator)
-        return (0..<depth).map { _ in ["a", "b", "c"].randomElement(using: &generator) ?? "a" }.joined(
-            separator: "/"
-        )
     }
 }
 

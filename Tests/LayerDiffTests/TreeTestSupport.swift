@@ -80,6 +80,33 @@ struct TreeItem {
     }
 }
 
+extension TreeItem {
+    /// Entries at random places of a small tree.
+    static func randomLayer(withLinks: Bool, using generator: inout SeededGenerator) -> [TreeItem] {
+        (0..<Int.random(in: 0...24, using: &generator)).map { number in
+            let name = randomName(using: &generator)
+            let time = Int64.random(in: -9...9, using: &generator)
+            switch Int.random(in: 0..<(withLinks ? 13 : 11), using: &generator) {
+            case 0...3: return .file(name, "\(number)", owner: (UInt32(number % 3), 0))
+            case 4, 5: return .directory(name, mode: number % 2 == 0 ? 0o1777 : 0o2750, time: time)
+            case 6: return .symlink(name, to: randomName(using: &generator))
+            case 7: return .entry(name, .fifo, time: time, [ExtendedAttribute("trusted.t", "\(number)")])
+            case 8: return .entry(name, .whiteout)
+            case 9: return .entry(name, .opaque)
+            case 10: return .entry(name, .directory, [ExtendedAttribute("user.number", "\(number)")])
+            default: return .link(name, to: randomName(using: &generator))
+            }
+        }
+    }
+
+    private static func randomName(using generator: inout SeededGenerator) -> String {
+        let depth = Int.random(in: 1...4, using: &generator)
+        return (0..<depth).map { _ in ["a", "b", "c"].randomElement(using: &generator) ?? "a" }.joined(
+            separator: "/"
+        )
+    }
+}
+
 extension ExtendedAttribute {
     init(_ name: String, _ value: String) { self.init(name: Array(name.utf8), value: Array(value.utf8)) }
 }
@@ -91,6 +118,7 @@ final class BothForms {
     /// Names of the layers that are seen, the base first.
     private(set) var layers: [String] = []
     private(set) var count = 0
+    private var open: [SharedFD] = []
     /// The newest whole tree.
     var whole: CInt { wholeFD?.raw ?? -1 }
     private var wholeFD: SharedFD?
@@ -132,6 +160,15 @@ final class BothForms {
         var applier = TreeApplier(root: tree.raw, form: PlainForm(), label: "whole")
         _ = try applier.apply(MemoryLayer(items))
         wholeFD = SharedFD(tree)
+    }
+
+    /// Adds an empty layer and gives its root, open as long as this lives.
+    func makeLayer(_ name: String) throws -> CInt {
+        try Files.makeDirectory(name, below: home.fd, mode: 0o755)
+        let tree = SharedFD(try Files.openDirectory(name, below: home.fd))
+        open.append(tree)
+        layers.append(name)
+        return tree.raw
     }
 
     private func addLayer(_ items: [TreeItem]) throws {

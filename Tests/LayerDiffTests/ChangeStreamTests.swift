@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CLinux
+import Glibc
+import LayerDiff
+import LinuxSys
+import Storage
+import TestGates
+import Testing
+
+/// Changes as a layer: applied over the parent they give the tree again.
+@Suite(.requires(.root, .overlay, .deviceNodes))
+struct ChangeStreamTests {
+    private func stream(_ parent: CInt?, _ tree: OneTree) throws -> ChangeStream {
+        let changes = try TreeComparison.changes(parent: parent, tree: tree.fd.raw)
+        let shared = SharedFD(OwnedFD(adopting: dup(tree.fd.raw)))
+        return ChangeStream(
+            ChangeSet(changes: changes, tree: shared, form: PlainForm()),
+            label: "changes of the test"
+        )
+    }
+
+    private func copy(of tree: OneTree) throws -> OneTree {
+        let copy = try OneTree()
+        try TreeCopier.copy(from: tree.fd.raw, to: copy.fd.raw)
+        return copy
+    }
+
+    private static let base: [TreeItem] = [
+        .directory("d"), .file("d/x", "x"), .file("d/y", "y"), .file("a", "linked"), .link("b", to: "a"),
+        .directory("e"),
+        .file("e/z"), .symlink("s", to: "a"),
+    ]
+
+    private static let layers: [[TreeItem]] = [
+        [], [.entry("d", .whiteout)], [.file("d", "file")], [.directory("a"), .file("a/x")],
+        [.link("c", to: "a")],
+        [.file("b", "linked")], [.entry("d", .opaque), .file("d/new")], [.entry("a", .whiteout)],
+        [
+            .file("l", "1"), .link("k", to: "l"), .link("z/m", to: "l"), .symlink("t", to: "l"),
+            .link("u", to: "t"),
+        ],
+        [.entry("n", .blockDevice(DeviceNumber(major: 7, minor: 0)), owner: (3, 4)), .entry("p", .socket)],
+        [.file("d/x", "same size")], [.directory("", mode: 0o700, time: 5)],
+        [.file("big", String(repeating: "b", count: 300_000))],
+    ]
+
+    @Test(arguments: layers.indices)
+    func appliedAgainTheyGiveTheTree(_ index: Int) throws {
+        let parent = try OneTree(Self.base)
+        let tree = try copy(of: parent)
+        try tree.apply(Self.layers[index])
+        try expectSame(parent, tree)
+    }
+
+    @Test(arguments: 100..<130)
+    func appliedAgainRandomChangesGiveTheTree(_ seed: Int) throws {
+        var generator = SeededGenerator(seed: UInt64(seed))
+        let parent = try OneTree()
+        for _ in 0..<2 { try? parent.apply(TreeItem.randomLayer(withLinks: true, using: &generator)) }
+        let tree = try copy(of: parent)
+        // A refused layer leaves a tree too, only not the one that it meant.
+        try? tree.apply(TreeItem.randomLayer(withLinks: true, using: &generator))
+        try expectSame(parent, tree)
+    }
+
+    private func expectSame(_ parent: OneTree, _ tree: OneTree) throws {
+        let again = try copy(of: parent)
+        var applier = TreeApplier(root: again.fd.raw, form: PlainForm(), label: "whole")
+        _ = try applier.apply(try stream(parent.fd.raw, tree))
+        #expect(try TreeComparison.changes(parent: tree.fd.raw, tree: again.fd.raw) == [])
+
+        let both = try BothForms()
+        var below = TreeApplier(root: try both.makeLayer("below"), form: both.form, label: "below")
+        _ = try below.apply(try stream(nil, parent))
+        var layer = TreeApplier(root: try both.makeLayer("layer"), form: both.form, label: "layer")
+        let undecided = try layer.apply(try stream(parent.fd.raw, tree))
+        #expect(undecided.hardLinks.isEmpty)
+        let merged = try both.merged()
+        // An empty stream says nothing of the root, which would take the parent's metadata at seal.
+        guard undecided.impliedDirectories.isEmpty else { return }
+        #expect(try TreeComparison.changes(parent: tree.fd.raw, tree: merged.raw) == [])
+    }
+
+    @Test
+    func linksComeAfterTheirContent() throws {
+        let tree = try OneTree([.file("m", "content"), .link("z", to: "m"), .link("a", to: "m")])
+        let stream = try stream(nil, tree)
+        var kinds: [String] = []
+        while let entry = try stream.next() {
+            if case .regular(let size) = entry.kind {
+                var count = 0
+                try stream.readContent { count += $0.count }
+                #expect(count == Int(size) && size == 7)
+            }
+            kinds.append("\(entry.path) \(entry.kind)")
+        }
+        #expect(
+            kinds == [
+                "/ directory", "/a regular(size: 7)", "/m hardLink(target: /a)", "/z hardLink(target: /a)",
+            ]
+        )
+    }
+
+    @Test(arguments: [".wh.x", ".wh..wh..opq", "d/.wh.y"])
+    func namesOfWhiteoutsAreRefused(_ name: String) throws {
+        let tree = try OneTree([.file(name)])
+        let error = try refusal(of: tree)
+        #expect(error?.code == .invalid)
+        #expect(error?.message.contains("/" + name) == true)
+    }
+
+    @Test
+    func devicesThatMeanWhiteoutsAreRefused() throws {
+        let tree = try OneTree()
+        try system("mknod") { clinux_mknodat(tree.fd.raw, "gone", FileKind.characterDevice.formatBits, 0, 0) }
+        let error = try refusal(of: tree)
+        #expect(error?.code == .invalid && error?.message.contains("/gone") == true)
+    }
+
+    private func refusal(of tree: OneTree) throws -> StorageError? {
+        let stream = try stream(nil, tree)
+        return #expect(throws: StorageError.self) { while try stream.next() != nil {} }
+    }
+
+    @Test
+    func holesStayHolesAndReadAsZeros() throws {
+        let tree = try OneTree()
+        let file = try Files.open("sparse", below: tree.fd.raw, O_RDWR | O_CREAT, mode: 0o600)
+        #expect(pwrite(file.raw, "x", 1, 3 << 20) == 1)
+        #expect(ftruncate(file.raw, 4 << 20) == 0)
+        let stream = try stream(nil, tree)
+        while let entry = try stream.next() {
+            guard case .regular(let size) = entry.kind else { continue }
+            #expect(size == 4 << 20)
+            let target = try Files.open("../copy", below: tree.fd.raw, O_RDWR | O_CREAT, mode: 0o600)
+            try stream.writeContent(to: target.raw)
+            let status = try Files.status(of: target.raw)
+            #expect(status.size == size && status.blocks < 1024)
+            var (count, sum) = (0, 0)
+            try stream.readContent {
+                count += $0.count
+                sum += $0.reduce(0) { $0 + Int($1) }
+            }
+            #expect(count == Int(size) && sum == 0x78)
+        }
+    }
+
+    @Test
+    func aFileThatGrowsIsCutAndOneThatShrinksIsAnError() throws {
+        let tree = try OneTree([.file("f", String(repeating: "f", count: 200_000))])
+        let file = try Files.open("f", below: tree.fd.raw, O_RDWR)
+        let stream = try stream(nil, tree)
+        while let entry = try stream.next(), entry.path != "f" {}
+        #expect(ftruncate(file.raw, 300_000) == 0)
+        var count = 0
+        try stream.readContent { count += $0.count }
+        #expect(count == 200_000)
+        let target = try Files.open("../copy", below: tree.fd.raw, O_RDWR | O_CREAT, mode: 0o600)
+        try stream.writeContent(to: target.raw)
+        #expect(try Files.status(of: target.raw).size == 200_000)
+        #expect(ftruncate(file.raw, 1000) == 0)
+        #expect(throws: StorageError.self) { try stream.readContent { _ in } }
+        #expect(ftruncate(target.raw, 0) == 0)
+        #expect(throws: StorageError.self) { try stream.writeContent(to: target.raw) }
+    }
+}
