@@ -64,7 +64,7 @@ extension Program {
     func members(of group: Group) -> [(name: String, entry: VerbEntry)] {
         verbs.compactMap { entry in
             let prefix = group.name + " "
-            let names = entry.aliases + [entry.name]
+            let names = [entry.name] + entry.aliases
             guard let name = names.first(where: { $0.hasPrefix(prefix) }),
                 entry.declaration.section != .hidden
             else { return nil }

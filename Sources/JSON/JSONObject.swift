@@ -112,7 +112,9 @@ struct JSONKey: Hashable {
     init(_ text: String) { self.text = text }
 
     static func == (left: JSONKey, right: JSONKey) -> Bool {
-        left.text.utf8.count == right.text.utf8.count && left.text.utf8.elementsEqual(right.text.utf8)
+        // The first two are quick and settle nearly all; only the last is right where Unicode forms differ.
+        left.text.utf8.count == right.text.utf8.count && left.text == right.text
+            && left.text.utf8.elementsEqual(right.text.utf8)
     }
 
     func hash(into hasher: inout Hasher) {

@@ -48,10 +48,19 @@ extension JSONReader {
         _ slice: Slice<UnsafeBufferPointer<UInt8>>,
         at start: Int
     ) throws(JSONError) -> String {
-        guard let text = String(validating: UnsafeBufferPointer(rebasing: slice), as: UTF8.self) else {
+        let bytes = UnsafeBufferPointer(rebasing: slice)
+        var all: UInt8 = 0
+        for byte in bytes { all |= byte }
+        if all < 0x80 { return Self.text(ofASCII: bytes) }
+        guard let text = String(validating: bytes, as: UTF8.self) else {
             throw JSONError(reason: .invalidUTF8, offset: start)
         }
         return text
+    }
+
+    /// Makes a string without the generic validation, which costs several times as much.
+    static func text(ofASCII bytes: UnsafeBufferPointer<UInt8>) -> String {
+        String(unsafeUninitializedCapacity: bytes.count) { $0.initialize(fromContentsOf: bytes) }
     }
 
     private mutating func escape(into text: inout [UInt8]) throws(JSONError) {

@@ -143,7 +143,7 @@ struct JSONReader {
             if !skip(UInt8(ascii: "+")) { _ = skip(UInt8(ascii: "-")) }
             try digits()
         }
-        return JSONNumber(checked: String(decoding: bytes[start..<position], as: UTF8.self))
+        return JSONNumber(checked: Self.text(ofASCII: UnsafeBufferPointer(rebasing: bytes[start..<position])))
     }
 
     private mutating func digits() throws(JSONError) {

@@ -83,10 +83,10 @@ struct JSONWriter {
             var start = 0
             for position in 0..<buffer.count where buffer[position] < 0x20 || Self.isSpecial(buffer, position)
             {
-                output.append(contentsOf: buffer[start..<position])
+                output.append(contentsOf: UnsafeBufferPointer(rebasing: buffer[start..<position]))
                 start = position + escape(buffer, position)
             }
-            output.append(contentsOf: buffer[start...])
+            output.append(contentsOf: UnsafeBufferPointer(rebasing: buffer[start...]))
         }
         output.append(UInt8(ascii: "\""))
     }
@@ -105,7 +105,9 @@ struct JSONWriter {
     private mutating func escape(_ buffer: UnsafeBufferPointer<UInt8>, _ position: Int) -> Int {
         let byte = buffer[position]
         switch byte {
-        case UInt8(ascii: "\""), UInt8(ascii: "\\"): output.append(contentsOf: [UInt8(ascii: "\\"), byte])
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+            output.append(UInt8(ascii: "\\"))
+            output.append(byte)
         case 0x08: output.append(contentsOf: "\\b".utf8)
         case 0x09: output.append(contentsOf: "\\t".utf8)
         case 0x0a: output.append(contentsOf: "\\n".utf8)
