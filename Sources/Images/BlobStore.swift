@@ -71,6 +71,11 @@ package final class BlobStore: Sendable {
         }.compactMap(\.self)
     }
 
+    /// Bytes of all blobs that have rows.
+    package func totalSize() throws -> Int64 {
+        try root.database.first("SELECT coalesce(sum(size), 0) FROM blobs") { $0.integer(0) } ?? 0
+    }
+
     /// Opens a blob that has a row.
     ///
     /// Fails with `.corrupt` if the file is gone or has another size than the row says; the content is not read.

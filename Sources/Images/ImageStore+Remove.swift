@@ -4,7 +4,7 @@ import Glibc
 package import LayerDiff
 import LinuxSys
 import Storage
-package import StoreRoot
+import StoreRoot
 import SystemPackage
 
 /// A container as removal sees it.
@@ -50,7 +50,7 @@ extension ImageStore {
         _ text: String,
         force: Bool = false,
         prune: Bool = true,
-        users: (Transaction) throws -> [ImageUser]
+        users: [ImageUser]
     ) throws -> RemovedImages {
         let (image, reference) = try resolveNamed(text)
         let locks = try lockedBlobs(of: image.id, prune: prune)
@@ -59,7 +59,7 @@ extension ImageStore {
         try database.transaction(durable: isDurable) { transaction in
             var removal = ImageRemoval(
                 transaction: transaction,
-                users: try users(transaction),
+                users: try Self.allUsers(users, in: transaction),
                 force: force,
                 prune: prune
             )
@@ -71,6 +71,16 @@ extension ImageStore {
         deleteFiles(gone, locks: locks)
         try writeIndex()
         return removed
+    }
+
+    /// Those that the caller knows, and those that came while it looked.
+    private static func allUsers(_ known: [ImageUser], in transaction: Transaction) throws -> [ImageUser] {
+        let ids = Set(known.map(\.containerID))
+        let rows = try transaction.query("SELECT id, image, status FROM containers") { row -> ImageUser? in
+            guard let image = Digest(row.text(1)), !ids.contains(row.text(0)) else { return nil }
+            return ImageUser(containerID: row.text(0), image: image, isRunning: row.text(2) == "running")
+        }
+        return known + rows.compactMap(\.self)
     }
 
     /// Takes the locks of the blobs of an image and of what may go with it, as far as nobody holds them.

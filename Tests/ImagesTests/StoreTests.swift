@@ -291,4 +291,48 @@ import Testing
         #expect(try fixture.blobFiles().count == 5)
         #expect(try Fixture.read(fixture.store.sources(of: image.id)[0]) == ["base"])
     }
+
+    // MARK: - Check
+
+    @Test func checksBlobs() throws {
+        let image = try image()
+        let fixture = try loaded(image)
+        #expect(try fixture.store.check(repair: false).isEmpty)
+        var bytes = image.layers[1].blob
+        bytes[20] ^= 1
+        try Files.replace(fixture.store.blobs.path(of: image.layers[1].digest), with: bytes, durable: false)
+        try Files.replace(fixture.store.blobs.path(of: image.id), with: [1], durable: false)
+        for _ in 0..<2 {
+            let problems = try fixture.store.check(repair: false)
+            #expect(problems.map(\.isRepaired) == [false, false])
+            #expect(problems.contains { $0.description.contains(image.layers[1].digest.hex) })
+        }
+        #expect(try fixture.store.check(repair: true).map(\.isRepaired) == [true, true])
+        #expect(try fixture.store.check(repair: false).isEmpty)
+        // The config is there again; the layer comes with the next load.
+        #expect(try Files.contents(fixture.store.blobs.path(of: image.id)) == image.config.bytes())
+        #expect(try fixture.store.resolve("test:1").manifestDigest == nil)
+        try fixture.load(try TestImage.oci([image]), reading: false)
+        #expect(try fixture.store.resolve("test:1").manifestDigest == image.manifestDigest)
+        #expect(try fixture.store.layers(of: image.id).map(\.blob) == image.layers.map(\.digest))
+    }
+
+    @Test func containersThatCameMeanwhileCount() throws {
+        let image = try image()
+        let fixture = try loaded(image)
+        try fixture.root.database.transaction(durable: false) { transaction in
+            try transaction.run(
+                """
+                INSERT INTO containers (id, name, image, image_reference, driver, layer, created, config, status)
+                VALUES ('c1', 'c1', ?, 'test:1', 'vfs', 'aaaaaaaa', 0, '{}', 'running')
+                """,
+                [.text("\(image.id)")]
+            )
+        }
+        #expect(message { _ = try fixture.remove("test:1") }?.contains("container c1 is using") == true)
+        #expect(
+            message { _ = try fixture.remove(image.id.hex, force: true) }?.contains("running container c1")
+                == true
+        )
+    }
 }

@@ -88,7 +88,7 @@ final class Fixture: Sendable {
     }
 
     func remove(_ name: String, force: Bool = false, users: [ImageUser] = []) throws -> [String] {
-        try store.remove(name, force: force) { _ in users }.lines.map(\.description)
+        try store.remove(name, force: force, users: users).lines.map(\.description)
     }
 }
 
