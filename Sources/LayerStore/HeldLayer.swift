@@ -120,6 +120,12 @@ extension LayerStore {
         return HeldLayer(id: id, driver: row.driver, parents: try parents(of: row), lock: lock)
     }
 
+    /// Takes over a layer whose lock came, held exclusively, from another process.
+    package func adopt(_ id: LayerID, lock: consuming FileLock) throws -> HeldLayer {
+        let row = try layer(id)
+        return HeldLayer(id: id, driver: row.driver, parents: try parents(of: row), lock: lock)
+    }
+
     /// The layer's tree.
     ///
     /// Writable at most once at a time, which holding it sees to.

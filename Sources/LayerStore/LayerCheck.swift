@@ -6,10 +6,26 @@ import Storage
 import StoreRoot
 
 /// How `LayerStore.check` looks at one layer, and mends it.
-struct LayerCheck {
+final class LayerCheck {
     let store: LayerStore
     let source: (Digest) throws -> LayerStream?
     let stop: StopSwitch
+    /// The layers on disk when the check came to their driver.
+    private var listed: [String: Set<LayerID>] = [:]
+
+    init(store: LayerStore, source: @escaping (Digest) throws -> LayerStream?, stop: StopSwitch) {
+        self.store = store
+        self.source = source
+        self.stop = stop
+    }
+
+    /// Whether the data is there; the list is made again only if it seems not to be.
+    private func isOnDisk(_ row: LayerRow, _ driver: any StorageDriver) throws -> Bool {
+        if listed[row.driver]?.contains(row.id) == true { return true }
+        let list = Set(try driver.list())
+        listed[row.driver] = list
+        return list.contains(row.id)
+    }
 
     func unnamedData(of name: String, isRepairing: Bool) throws -> [CheckFinding] {
         let driver = try store.driver(name)
@@ -39,7 +55,7 @@ struct LayerCheck {
         if let parent = row.parent, try store.root.database.layer(parent) == nil {
             return CheckFinding(.missingParent, row.driver, row.id, "its parent \(parent) has no row")
         }
-        guard try driver.list().contains(row.id) else {
+        guard try isOnDisk(row, driver) else {
             if try store.root.database.layer(row.id) == nil { return nil }
             return CheckFinding(.missingData, row.driver, row.id, "its data is gone")
         }

@@ -50,10 +50,12 @@ final class Materialisation: Sendable {
 
     /// - Returns: `nil` if things changed while it waited and the caller should look again.
     func run(_ record: ((Transaction) throws -> Void)?) throws -> LayerChain? {
-        let claims = try claim()
-        defer { release(claims) }
+        let before = try presentPrefix().count
+        if before == layers.count { return nil }
+        let claim = try claim(layers[before])
+        defer { store.root.removeLock(claim.name) }
         let present = try presentPrefix()
-        if present.count == layers.count { return nil }
+        if present.count != before { return nil }
         var parentLock: HeldLock?
         if let parent = present.last {
             // Keeps the layer that we build on until our rows name it.
@@ -77,21 +79,16 @@ final class Materialisation: Sendable {
         }
     }
 
-    /// Takes the locks for making what is missing, from the base up, as everybody does.
-    private func claim() throws -> [HeldLock] {
-        let missing = try presentPrefix().count..<layers.count
-        return try missing.map { index in
-            let lockName = "\(name).\(layers[index].chainID)"
-            if let lock = try store.tryLock(lockName, .exclusive) { return lock }
+    /// The right to make what is missing: the lock of its lowest layer.
+    ///
+    /// One lock is enough: whoever wants any of our layers wants those below it too, and so this one.
+    private func claim(_ lowest: LayerSource) throws -> HeldLock {
+        let lockName = "\(name).\(lowest.chainID)"
+        if let lock = try store.tryLock(lockName, .exclusive) { return lock }
+        for (index, layer) in layers.enumerated() where layer.chainID == lowest.chainID {
             report(index, .waiting)
-            let lock = try store.wait(for: lockName, .exclusive)
-            try stop.check()
-            return lock
         }
-    }
-
-    private func release(_ claims: [HeldLock]) {
-        for claim in claims { store.root.removeLock(claim.name) }
+        return try store.wait(for: lockName, .exclusive)
     }
 
     /// The layers that have rows; a layer has one only if those below have.

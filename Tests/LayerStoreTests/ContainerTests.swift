@@ -127,7 +127,9 @@ struct ContainerTests {
         let store = try fixture.open()
         let held = try container(store, try TestImage.sample(), driver)
         #expect(try fixture.open().hold(held.id, wait: false) == nil)
-        #expect(fixture.warnings.withLock { $0 } == [])
+        let passedOn = FileLock(adopting: try held.lock.fd.duplicate())
+        let adopted = try fixture.open().adopt(held.id, lock: passedOn)
+        #expect(adopted.parents == held.parents && adopted.driver == driver)
     }
 
     @Test(arguments: drivers)
