@@ -34,9 +34,9 @@ final class LayerPipeline: @unchecked Sendable {
     private static let blobCapacity = 1 << 20
     private static let tarCapacity = 4 << 20
     /// What is read from the source and hashed at once.
-    private static let blobPiece = 128 << 10
+    private static let blobPiece = 256 << 10
     /// What is decoded and hashed at once.
-    private static let tarPiece = 256 << 10
+    private static let tarPiece = 512 << 10
 
     init(_ source: any ByteSource & Sendable, _ options: LayerStreamOptions) throws {
         self.source = source
@@ -117,6 +117,7 @@ final class LayerPipeline: @unchecked Sendable {
 
     /// Reads the source, gives on what it read, then hashes and stores it.
     private func feed() throws {
+        Thread.yieldToOthers()
         var hasher = SHA256Hasher()
         var filled = head
         while true {
@@ -185,6 +186,7 @@ final class LayerPipeline: @unchecked Sendable {
     }
 
     private func hashTar() throws {
+        Thread.yieldToOthers()
         var hasher = SHA256Hasher()
         let input = RingReader(tarRing, reader: 1)
         while true {

@@ -42,11 +42,16 @@ struct TarHeader {
     /// What stands before `name` and a slash; only in ustar, where star has two times behind it.
     var prefix: UnsafeRawBufferPointer {
         guard isUstar else { return UnsafeRawBufferPointer(rebasing: block[0..<0]) }
-        return text(345, block[508..<512].elementsEqual([0x74, 0x61, 0x72, 0]) ? 131 : 155)
+        let isStar = load(508, as: UInt32.self) == 0x7461_7200  // "tar" and NUL
+        return text(345, isStar ? 131 : 155)
     }
 
-    private var isUstar: Bool { block[257..<263].elementsEqual([0x75, 0x73, 0x74, 0x61, 0x72, 0]) }
-    private var isV7: Bool { !block[257..<262].elementsEqual([0x75, 0x73, 0x74, 0x61, 0x72]) }
+    private var isUstar: Bool { !isV7 && block[262] == 0 }
+    private var isV7: Bool { load(257, as: UInt32.self) != 0x7573_7461 || block[261] != 0x72 }  // "usta", "r"
+
+    private func load<T: FixedWidthInteger & BitwiseCopyable>(_ place: Int, as type: T.Type) -> T {
+        T(bigEndian: block.loadUnaligned(fromByteOffset: place, as: type))
+    }
 
     // MARK: The old GNU sparse form
 

@@ -37,6 +37,16 @@ package final class Thread: Sendable {
     /// Once.
     package func join() { pthread_join(handle, nil) }
 
+    /// Makes the calling thread one that does not interrupt a running one when it wakes (SCHED_BATCH).
+    ///
+    /// For threads that others do not wait for: with few processors they would otherwise stop those that are waited
+    /// for hundreds of times a second. It is only a hint, so failure does not matter.
+    static func yieldToOthers() {
+        let batch: CInt = 3  // a GNU macro that Swift does not see
+        var parameters = sched_param()
+        sched_setscheduler(0, batch, &parameters)
+    }
+
     private final class Body: Sendable {
         let run: @Sendable () -> Void
 
