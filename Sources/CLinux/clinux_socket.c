@@ -56,7 +56,7 @@ long clinux_recv(int fd, void *buffer, size_t size, long *whole) {
     return *whole < (long)size ? *whole : (long)size;
 }
 
-int clinux_pipe(int pair[2]) { return pipe2(pair, O_CLOEXEC); }
+int clinux_pipe_pair(int pair[2]) { return pipe2(pair, O_CLOEXEC); }
 
 static int change(int fd, int get, int set, int flag, int on) {
     int flags = fcntl(fd, get);

@@ -47,7 +47,7 @@ extension Supervisor {
         case .leaving(let pidfd, _, _): add(pidfd, POLLIN, .process)
         default: break
         }
-        if let listener, clients.count < Self.mostClients { add(listener.raw, POLLIN, .listener) }
+        if let listener { add(listener.raw, POLLIN, .listener) }
         if input.hasPending { add(input.fd, POLLOUT, .input) }
         // A client that must not lose anything holds the container back, but not its end.
         if record != nil || !clients.contains(where: \.holdsBack) {
@@ -105,6 +105,12 @@ extension Supervisor {
 
     private func accept() {
         guard let listener, case .done(let fd) = Attempt("accept", { Int(clinux_accept(listener.raw)) }) else { return }
-        clients.append(ControlClient(OwnedFD(adopting: CInt(fd))))
+        let client = ControlClient(OwnedFD(adopting: CInt(fd)))
+        if clients.count >= Self.mostClients {
+            // One that has asked for nothing yet makes room, the oldest first.
+            guard let idle = clients.firstIndex(where: { !$0.isAttached && !$0.awaitsEnd }) else { return }
+            clients.remove(at: idle)
+        }
+        clients.append(client)
     }
 }

@@ -70,7 +70,7 @@ package enum SupervisorStart {
 
         init() throws(SystemError) {
             var pair: [CInt] = [-1, -1]
-            try system("pipe") { clinux_pipe(&pair) }
+            try system("pipe") { clinux_pipe_pair(&pair) }
             output = OwnedFD(adopting: pair[0])
             input = OwnedFD(adopting: pair[1])
         }

@@ -21,10 +21,15 @@ import Testing
     @Test(arguments: [
         [], [0], Array("a".utf8), Array("a\u{10}".utf8), Array("axx".utf8), Array("i".utf8), Array("r123".utf8),
         Array("s\u{0}".utf8), [0x73, 65], [0x73, 200], Array("px".utf8), Array("x".utf8), Array("x{\"code\":1}".utf8),
-        [0x69] + [UInt8](repeating: 0, count: ControlMessage.largestData + 1),
     ] as [[UInt8]])
     func whatIsNoMessageIsRefused(_ bytes: [UInt8]) {
         #expect(parse(bytes) == nil)
+    }
+
+    @Test func tooMuchInputIsRefused() {
+        let most = [UInt8](repeating: 0, count: ControlMessage.largestData)
+        #expect(parse([0x69] + most) != nil)
+        #expect(parse([0x69, 0] + most) == nil)
     }
 
     @Test func anyBytesAreReadOrRefused() {

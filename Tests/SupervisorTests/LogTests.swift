@@ -77,7 +77,7 @@ import Testing
 
     @Test func piecesOfAnySizeGiveTheSameLines() throws {
         var generator = SplitMix(seed: 11)
-        for _ in 0..<30 {
+        for _ in 0..<8 {
             let bytes = (0..<Int.random(in: 0...50_000, using: &generator)).map { _ -> UInt8 in
                 Int.random(in: 0..<9_000, using: &generator) == 0 ? 0x0A : UInt8.random(in: 0x20...0x7E, using: &generator)
             }

@@ -23,9 +23,15 @@ private final class PlainProcess: HeldContainer {
         posix_spawn_file_actions_adddup2(&actions, stdio.input, 0)
         posix_spawn_file_actions_adddup2(&actions, stdio.output, 1)
         posix_spawn_file_actions_adddup2(&actions, stdio.error, 2)
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)  // threads of a test block signals
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
         var words = arguments.map { strdup($0) } + [nil]
         var pid: pid_t = 0
-        let code = posix_spawn(&pid, arguments[0], &actions, nil, &words, environ)
+        let code = posix_spawn(&pid, arguments[0], &actions, &attributes, &words, environ)
         if code != 0 { throw StartFailure("start \(arguments[0]): \(Errno(rawValue: code))", code: 127) }
         self.pid = pid
         owned = SharedFD(OwnedFD(adopting: try system("pidfd_open") { clinux_pidfd_open(pid) }))
@@ -61,7 +67,7 @@ private final class Held {
     ) throws {
         directory = try TemporaryDirectory()
         var pipe: [CInt] = [-1, -1]
-        try system("pipe") { clinux_pipe(&pipe) }
+        try system("pipe") { clinux_pipe_pair(&pipe) }
         let output = OwnedFD(adopting: pipe[0])
         let job = SupervisorJob(
             id: "test",

@@ -20,7 +20,7 @@ long clinux_send(int fd, const void *message, size_t size, int waits);
 long clinux_recv(int fd, void *buffer, size_t size, long *whole);
 
 /* pipe2(2), closed on exec. */
-int clinux_pipe(int pair[2]);
+int clinux_pipe_pair(int pair[2]);
 int clinux_set_nonblocking(int fd, int on);
 int clinux_set_close_on_exec(int fd, int on);
 
