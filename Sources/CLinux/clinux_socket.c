@@ -41,11 +41,6 @@ int clinux_unix_connect(int fd, const char *path) {
 
 int clinux_accept(int fd) { return accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK); }
 
-int clinux_packet_pair(int pair[2]) {
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1) return -1;
-    return clinux_set_nonblocking(pair[1], 1);
-}
-
 long clinux_send(int fd, const void *message, size_t size, int waits) {
     return send(fd, message, size, MSG_NOSIGNAL | (waits ? 0 : MSG_DONTWAIT));
 }
@@ -55,8 +50,6 @@ long clinux_recv(int fd, void *buffer, size_t size, long *whole) {
     if (*whole == -1) return -1;
     return *whole < (long)size ? *whole : (long)size;
 }
-
-int clinux_pipe_pair(int pair[2]) { return pipe2(pair, O_CLOEXEC); }
 
 static int change(int fd, int get, int set, int flag, int on) {
     int flags = fcntl(fd, get);

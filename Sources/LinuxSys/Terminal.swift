@@ -87,7 +87,7 @@ package struct SignalRelay: ~Copyable {
 
     package static func of(_ signals: [CInt]) throws(SystemError) -> SignalRelay {
         var pair: [CInt] = [-1, -1]
-        try system("pipe") { clinux_pipe_pair(&pair) }
+        try system("pipe") { clinux_pipe(&pair) }
         let relay = SignalRelay(
             signals: signals,
             output: OwnedFD(adopting: pair[0]),

@@ -39,7 +39,10 @@ package struct AttachSession: ~Copyable {
 
     /// What Docker passes on: all that a program can catch but those that concern this process alone.
     private static let proxied: [CInt] =
-        [SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM, SIGALRM, SIGVTALRM, SIGIO, SIGXCPU, SIGCONT, SIGTSTP]
+        [
+            SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM, SIGALRM, SIGVTALRM, SIGIO, SIGXCPU, SIGCONT,
+            SIGTSTP,
+        ]
 
     private let connection: ControlConnection
     /// For requests, which must not queue behind input; made when first needed.

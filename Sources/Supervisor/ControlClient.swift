@@ -59,7 +59,9 @@ final class ControlClient {
 
     /// Whether the message went out; a client that cannot be reached is gone.
     private func trySend(_ message: [UInt8]) -> Bool {
-        let attempt = Attempt("send") { message.withUnsafeBytes { clinux_send(socket.raw, $0.baseAddress, $0.count, 0) } }
+        let attempt = Attempt("send") {
+            message.withUnsafeBytes { clinux_send(socket.raw, $0.baseAddress, $0.count, 0) }
+        }
         switch attempt {
         case .done: return true
         case .later: return false
@@ -76,7 +78,9 @@ final class ControlClient {
         switch Attempt("recv", { clinux_recv(socket.raw, buffer.baseAddress, buffer.count, &whole) }) {
         case .later: return nil
         case .done(let count) where count > 0 && whole <= buffer.count:
-            let message = ControlMessage(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count]))
+            let message = ControlMessage(
+                UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count])
+            )
             if message == nil { isGone = true }
             return message
         default:  // the end, an error, a message too long

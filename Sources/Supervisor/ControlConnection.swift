@@ -23,7 +23,7 @@ package final class ControlConnection: Sendable {
     /// is missed.
     package static func pair() throws(SystemError) -> ControlPair {
         var ends: [CInt] = [-1, -1]
-        try system("socketpair") { clinux_packet_pair(&ends) }
+        try system("socketpair") { clinux_seqpacket_pair(&ends) }
         return ControlPair(ours: OwnedFD(adopting: ends[0]), theirs: OwnedFD(adopting: ends[1]))
     }
 
@@ -43,13 +43,18 @@ package final class ControlConnection: Sendable {
         var whole = 0
         var message: ControlMessage?
         let count = try withUnsafeTemporaryBuffer(ControlMessage.largest) { buffer throws(SystemError) in
-            let count = try systemAnswer("recv", expecting: .connectionReset) {
-                clinux_recv(descriptor, buffer.baseAddress, buffer.count, &whole)
-            } ?? 0
-            message = ControlMessage(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count]))
+            let count =
+                try systemAnswer("recv", expecting: .connectionReset) {
+                    clinux_recv(descriptor, buffer.baseAddress, buffer.count, &whole)
+                } ?? 0
+            message = ControlMessage(
+                UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count])
+            )
             return count
         }
-        if count > 0, message == nil { throw SystemError("read the supervisor's answer", nil, .protocolError) }
+        if count > 0, message == nil {
+            throw SystemError("read the supervisor's answer", nil, .protocolError)
+        }
         return message
     }
 
@@ -107,7 +112,9 @@ package enum ContainerWait {
     /// Waits until the container whose run directory this is has ended; `nil` if it does not run and has left no
     /// record: it never ran, or its supervisor was killed.
     package static func end(_ runDirectory: FilePath) throws -> ExitRecord? {
-        guard let connection = try ControlConnection.connect(runDirectory) else { return try ExitRecord.read(runDirectory) }
+        guard let connection = try ControlConnection.connect(runDirectory) else {
+            return try ExitRecord.read(runDirectory)
+        }
         try connection.send(.wait)
         while let message = try connection.receive() {
             if case .ended(let record) = message { return record }

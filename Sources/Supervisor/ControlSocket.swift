@@ -21,12 +21,19 @@ enum ControlSocket {
     static func connect(below directory: CInt) throws(SystemError) -> OwnedFD? {
         let socket = OwnedFD(adopting: try system("socket") { clinux_packet_socket() })
         try system("fcntl") { clinux_set_nonblocking(socket.raw, 0) }
-        let answer = try systemAnswer("connect", RunFile.control, expecting: .noSuchFileOrDirectory, .connectionRefused) {
+        let answer = try systemAnswer(
+            "connect",
+            RunFile.control,
+            expecting: .noSuchFileOrDirectory,
+            .connectionRefused
+        ) {
             clinux_unix_connect(socket.raw, path(below: directory))
         }
         if answer == nil { return nil }
         return socket
     }
 
-    private static func path(below directory: CInt) -> String { "/proc/self/fd/\(directory)/\(RunFile.control)" }
+    private static func path(below directory: CInt) -> String {
+        "/proc/self/fd/\(directory)/\(RunFile.control)"
+    }
 }

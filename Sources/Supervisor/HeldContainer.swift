@@ -56,7 +56,7 @@ struct ContainerPipe {
 
     private static func ends() throws(SystemError) -> (SharedFD, SharedFD) {
         var pair: [CInt] = [-1, -1]
-        try system("pipe") { clinux_pipe_pair(&pair) }
+        try system("pipe") { clinux_pipe(&pair) }
         return (SharedFD(OwnedFD(adopting: pair[0])), SharedFD(OwnedFD(adopting: pair[1])))
     }
 }

@@ -53,7 +53,9 @@ package final class LogFile {
         var done = 0
         while done < bytes.count {
             let count = try? system("write") {
-                bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress.map { $0 + done }, $0.count - done) }
+                bytes.withUnsafeBytes {
+                    Glibc.write(descriptor, $0.baseAddress.map { $0 + done }, $0.count - done)
+                }
             }
             guard let count, count > 0 else { break }
             done += count

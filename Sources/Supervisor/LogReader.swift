@@ -66,7 +66,10 @@ package final class LogReader {
     }
 
     /// Where the last `wanted` lines of a file begin, and how many there are of them.
-    private static func start(ofLast wanted: Int, in fd: CInt) throws(SystemError) -> (offset: Int64, found: Int) {
+    private static func start(
+        ofLast wanted: Int,
+        in fd: CInt
+    ) throws(SystemError) -> (offset: Int64, found: Int) {
         var position = try Files.status(of: fd).size
         if wanted <= 0 { return (position, 0) }
         var chunk = [UInt8](repeating: 0, count: 64 << 10)
@@ -84,10 +87,19 @@ package final class LogReader {
         return (0, ends)
     }
 
+    /// Reads what is there, and what comes until the container whose run directory this is has ended.
+    package func follow(containerIn runDirectory: FilePath) throws {
+        guard let connection = try ControlConnection.connect(runDirectory) else { return try read() }
+        try connection.send(.wait)
+        try follow(until: connection.socket.raw)
+    }
+
     /// Reads what is there, then what comes, until `ended` becomes readable or is closed at its other end (a control
     /// connection that waits for the container), and at last what had come by then.
     package func follow(until ended: CInt) throws {
-        let watch = OwnedFD(adopting: try system("inotify_init") { inotify_init1(CInt(IN_CLOEXEC) | CInt(IN_NONBLOCK)) })
+        let watch = OwnedFD(
+            adopting: try system("inotify_init") { inotify_init1(CInt(IN_CLOEXEC) | CInt(IN_NONBLOCK)) }
+        )
         let directory = path.removingLastComponent()
         let events = UInt32(IN_MODIFY | IN_CREATE | IN_MOVED_FROM)
         try system("inotify_add_watch", directory.printable) {

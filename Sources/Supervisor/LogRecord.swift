@@ -99,7 +99,11 @@ enum LogEncoder {
     }()
 
     /// U+2028 and U+2029 end a line in JavaScript.
-    private static func separator(_ bytes: UnsafeRawBufferPointer, at index: Int, length: Int) -> StaticString? {
+    private static func separator(
+        _ bytes: UnsafeRawBufferPointer,
+        at index: Int,
+        length: Int
+    ) -> StaticString? {
         guard length == 3, bytes[index] == 0xE2, bytes[index + 1] == 0x80 else { return nil }
         return bytes[index + 2] == 0xA8 ? #"\u2028"# : bytes[index + 2] == 0xA9 ? #"\u2029"# : nil
     }

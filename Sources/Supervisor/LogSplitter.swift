@@ -18,7 +18,11 @@ package struct LogSplitter {
     }
 
     /// Takes what the container has written and appends the records it completes to `output`.
-    package mutating func take(_ bytes: UnsafeRawBufferPointer, at time: Timestamp, into output: inout [UInt8]) {
+    package mutating func take(
+        _ bytes: UnsafeRawBufferPointer,
+        at time: Timestamp,
+        into output: inout [UInt8]
+    ) {
         let stamp = Array(time.rfc3339.utf8)
         var rest = bytes
         while !rest.isEmpty {
@@ -40,7 +44,12 @@ package struct LogSplitter {
     /// What is left when the output has ended: a line without an end.
     package mutating func finish(at time: Timestamp, into output: inout [UInt8]) {
         if pending.isEmpty { return }
-        emit(UnsafeRawBufferPointer(start: nil, count: 0), ended: false, Array(time.rfc3339.utf8), into: &output)
+        emit(
+            UnsafeRawBufferPointer(start: nil, count: 0),
+            ended: false,
+            Array(time.rfc3339.utf8),
+            into: &output
+        )
     }
 
     /// Appends the record of `pending` and `bytes`.
@@ -57,7 +66,9 @@ package struct LogSplitter {
             return
         }
         pending.append(contentsOf: bytes)
-        pending.withUnsafeBytes { LogEncoder.append($0, ended: ended, stream: stream, time: time, to: &output) }
+        pending.withUnsafeBytes {
+            LogEncoder.append($0, ended: ended, stream: stream, time: time, to: &output)
+        }
         pending = []  // gives its memory back: most outputs end their lines
     }
 }

@@ -26,7 +26,9 @@ extension Supervisor {
             if client.options.contains(.stdin), job.input == .once { input.end() }
         case .resize(let size):
             answer(client) { container in
-                guard let terminal = container.terminal else { throw StartFailure("the container has no terminal") }
+                guard let terminal = container.terminal else {
+                    throw StartFailure("the container has no terminal")
+                }
                 try Terminal.setSize(of: terminal, to: size)
             }
         case .signal(let number): answer(client) { try $0.signal(number) }

@@ -35,7 +35,9 @@ extension Supervisor {
         }
         if case .farewell(let until) = phase {
             let waiting = clients.filter(\.hasQueue)
-            if waiting.isEmpty || isPast(until) && !waiting.contains(where: { $0.options.contains(.lossless) }) {
+            if waiting.isEmpty
+                || isPast(until) && !waiting.contains(where: { $0.options.contains(.lossless) })
+            {
                 phase = .over
             }
         }

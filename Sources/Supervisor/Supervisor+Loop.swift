@@ -104,7 +104,8 @@ extension Supervisor {
     }
 
     private func accept() {
-        guard let listener, case .done(let fd) = Attempt("accept", { Int(clinux_accept(listener.raw)) }) else { return }
+        guard let listener, case .done(let fd) = Attempt("accept", { Int(clinux_accept(listener.raw)) })
+        else { return }
         let client = ControlClient(OwnedFD(adopting: CInt(fd)))
         if clients.count >= Self.mostClients {
             // One that has asked for nothing yet makes room, the oldest first.

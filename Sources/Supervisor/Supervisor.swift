@@ -41,7 +41,10 @@ package final class Supervisor {
     var isPaused = false
     var record: ExitRecord?
     let started: Timestamp
-    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: ControlMessage.largestData + 1, alignment: 16)
+    let buffer = UnsafeMutableRawBufferPointer.allocate(
+        byteCount: ControlMessage.largestData + 1,
+        alignment: 16
+    )
     var encoded: [UInt8] = []
 
     private init(
@@ -61,6 +64,7 @@ package final class Supervisor {
             let first = ControlClient(OwnedFD(adopting: client))
             first.options = job.clientOptions
             first.awaitsEnd = true
+            _ = clinux_set_nonblocking(client, 1)
             clients.append(first)
         }
     }
@@ -91,9 +95,11 @@ package final class Supervisor {
     private static func start(_ job: SupervisorJob, _ launch: Launcher) throws -> Supervisor {
         let place = try Place(job)
         let supervisor: Supervisor
-        if job.launch["terminal"]?.bool == true {
+        if job.hasTerminal {
             let container = try launch(job, nil)
-            guard let terminal = container.terminal else { throw StartFailure("the container has no terminal") }
+            guard let terminal = container.terminal else {
+                throw StartFailure("the container has no terminal")
+            }
             try system("fcntl") { clinux_set_nonblocking(terminal, 1) }
             supervisor = Supervisor(
                 job,
@@ -131,7 +137,8 @@ package final class Supervisor {
 
     private func writeState() throws(SystemError) {
         let state: JSON = [
-            "pid": .integer(container.pid), "supervisor": .integer(getpid()), "started": .string(started.rfc3339),
+            "pid": .integer(container.pid), "supervisor": .integer(getpid()),
+            "started": .string(started.rfc3339),
         ]
         try Files.replace(job.runDirectory.appending(RunFile.state), with: state.bytes(), durable: false)
     }

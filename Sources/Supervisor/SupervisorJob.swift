@@ -34,7 +34,7 @@ package struct SupervisorJob: Sendable {
     /// The program and arguments run when the container has ended and all else is done; those who wait for the container hear of
     /// its end after this.
     package var onExit: [String]
-    /// What the launcher of the container needs; the supervisor does not look at it.
+    /// What `ContainerLaunch` reads.
     package var launch: JSON
 
     package init(
@@ -62,6 +62,9 @@ package struct SupervisorJob: Sendable {
         self.onExit = onExit
         self.launch = launch
     }
+
+    /// Whether the specification asks for a terminal.
+    var hasTerminal: Bool { launch["spec"]?["process"]?["terminal"]?.bool == true }
 
     /// The descriptors that the supervisor inherits, beside that of the report.
     var descriptors: [CInt] { held + kept + (client.map { [$0] } ?? []) }
@@ -105,7 +108,9 @@ package struct SupervisorJob: Sendable {
         ]
         if let client { object["client"] = .integer(client) }
         if let log {
-            var options: JSONObject = ["path": .string(log.path.string), "maximumFiles": .integer(log.maximumFiles)]
+            var options: JSONObject = [
+                "path": .string(log.path.string), "maximumFiles": .integer(log.maximumFiles),
+            ]
             if let size = log.maximumSize { options["maximumSize"] = .integer(size) }
             object["log"] = .object(options)
         }
@@ -130,10 +135,14 @@ package enum StartReport: Hashable, Sendable {
     case failed(String, code: CInt)
 
     package init?(_ bytes: [UInt8]) {
-        guard let json = try? JSON.parse(bytes, limits: JSONLimits(size: 64 << 10, depth: 2)) else { return nil }
+        guard let json = try? JSON.parse(bytes, limits: JSONLimits(size: 64 << 10, depth: 2)) else {
+            return nil
+        }
         if let pid = json["pid"]?.int.flatMap(CInt.init(exactly:)) {
             self = .started(pid: pid)
-        } else if let message = json["error"]?.string, let code = json["code"]?.int.flatMap(CInt.init(exactly:)) {
+        } else if let message = json["error"]?.string,
+            let code = json["code"]?.int.flatMap(CInt.init(exactly:))
+        {
             self = .failed(message, code: code)
         } else {
             return nil

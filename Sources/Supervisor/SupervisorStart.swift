@@ -23,7 +23,9 @@ package enum SupervisorStart {
         var job = job
         let report = try Pipe()
         job.report = report.input.raw
-        let text = OwnedFD(adopting: try system("memfd_create") { clinux_memfd_create("job", 1 /* CLOEXEC */) })
+        let text = OwnedFD(
+            adopting: try system("memfd_create") { clinux_memfd_create("job", 1 /* CLOEXEC */) }
+        )
         try Files.writeAll(job.json.bytes(), to: text.raw)
         let inherited = [text.raw, job.report] + job.descriptors
         let pid = try ChildProgram([program.string, "\(text.raw)"], descriptors: inherited).spawn()
@@ -56,7 +58,6 @@ package enum SupervisorStart {
             for fd in job.descriptors + [job.report] {
                 try system("fcntl", "descriptor \(fd)") { clinux_set_close_on_exec(fd, 1) }
             }
-            if let client = job.client { try system("fcntl") { clinux_set_nonblocking(client, 1) } }
             return job
         } catch {
             throw error as? StartFailure ?? StartFailure("the job cannot be read: \(error)")
@@ -70,7 +71,7 @@ package enum SupervisorStart {
 
         init() throws(SystemError) {
             var pair: [CInt] = [-1, -1]
-            try system("pipe") { clinux_pipe_pair(&pair) }
+            try system("pipe") { clinux_pipe(&pair) }
             output = OwnedFD(adopting: pair[0])
             input = OwnedFD(adopting: pair[1])
         }

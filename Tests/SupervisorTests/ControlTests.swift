@@ -7,9 +7,11 @@ import Testing
 
 @Suite struct ControlMessageTests {
     private static let all: [ControlMessage] = [
-        .attach([.stdin, .stderr]), .input([1, 2, 3]), .endInput, .resize(WindowSize(rows: 24, columns: 65_535)),
+        .attach([.stdin, .stderr]), .input([1, 2, 3]), .endInput,
+        .resize(WindowSize(rows: 24, columns: 65_535)),
         .signal(15), .pause, .resume, .wait, .askStatus, .output(.stderr, [0]), .done, .refused("no: ü"),
-        .status("{}"), .ended(ExitRecord(code: 137, outOfMemory: true, finished: Timestamp(seconds: 7, nanoseconds: 5))),
+        .status("{}"),
+        .ended(ExitRecord(code: 137, outOfMemory: true, finished: Timestamp(seconds: 7, nanoseconds: 5))),
     ]
 
     private func parse(_ bytes: [UInt8]) -> ControlMessage? { bytes.withUnsafeBytes { ControlMessage($0) } }
@@ -18,10 +20,14 @@ import Testing
         #expect(parse(message.bytes) == message)
     }
 
-    @Test(arguments: [
-        [], [0], Array("a".utf8), Array("a\u{10}".utf8), Array("axx".utf8), Array("i".utf8), Array("r123".utf8),
-        Array("s\u{0}".utf8), [0x73, 65], [0x73, 200], Array("px".utf8), Array("x".utf8), Array("x{\"code\":1}".utf8),
-    ] as [[UInt8]])
+    @Test(
+        arguments: [
+            [], [0], Array("a".utf8), Array("a\u{10}".utf8), Array("axx".utf8), Array("i".utf8),
+            Array("r123".utf8),
+            Array("s\u{0}".utf8), [0x73, 65], [0x73, 200], Array("px".utf8), Array("x".utf8),
+            Array("x{\"code\":1}".utf8),
+        ] as [[UInt8]]
+    )
     func whatIsNoMessageIsRefused(_ bytes: [UInt8]) {
         #expect(parse(bytes) == nil)
     }
@@ -77,7 +83,9 @@ import Testing
     @Test func theFormIsDockers() throws {
         var keys = try #require(DetachKeys("ctrl-@,ctrl-Z,x"))
         #expect(keys.filter([0, 26, 0x78]) == ([], true))
-        for bad in ["ctrl-", "ctrl-1", "ab", "a,,b", "ctrl-aa", "ü"] { #expect(DetachKeys(bad) == nil, "\(bad)") }
+        for bad in ["ctrl-", "ctrl-1", "ab", "a,,b", "ctrl-aa", "ü"] {
+            #expect(DetachKeys(bad) == nil, "\(bad)")
+        }
         var none = try #require(DetachKeys(""))
         #expect(none.filter([0x10, 0x11]) == ([0x10, 0x11], false))
     }

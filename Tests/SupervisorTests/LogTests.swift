@@ -45,16 +45,20 @@ import Testing
         let line = text("<a href=\"x\">&\\\t\r\u{1}\u{7F}ü\u{2028}\u{2029}😀\n")
         #expect(
             line.hasPrefix(
-                #"{"log":"\u003ca href=\"x\"\u003e\u0026\\\u0009\r\u0001"# + "\u{7F}ü" + #"\u2028\u2029"# + "😀"
+                #"{"log":"\u003ca href=\"x\"\u003e\u0026\\\u0009\r\u0001"# + "\u{7F}ü" + #"\u2028\u2029"#
+                    + "😀"
                     + #"\n","#
             )
         )
     }
 
-    @Test(arguments: [
-        ([0xFF], 1), ([0xC3], 1), ([0xC3, 0x28], 1), ([0xE2, 0x82], 2), ([0xED, 0xA0, 0x80], 3), ([0xF5, 0x80], 2),
-        ([0xC0, 0x80], 2), ([0xF0, 0x8F, 0xBF, 0xBF], 4),
-    ] as [([UInt8], Int)])
+    @Test(
+        arguments: [
+            ([0xFF], 1), ([0xC3], 1), ([0xC3, 0x28], 1), ([0xE2, 0x82], 2), ([0xED, 0xA0, 0x80], 3),
+            ([0xF5, 0x80], 2),
+            ([0xC0, 0x80], 2), ([0xF0, 0x8F, 0xBF, 0xBF], 4),
+        ] as [([UInt8], Int)]
+    )
     func eachByteThatIsNotUTF8IsReplaced(_ bytes: [UInt8], _ replaced: Int) throws {
         let line = String(decoding: log([[0x61] + bytes + [0x62, 0x0A]]), as: UTF8.self)
         #expect(line.components(separatedBy: #"\ufffd"#) == replaced + 1)
@@ -63,7 +67,9 @@ import Testing
 
     @Test func longLinesAreCutAndKeepTheirTime() throws {
         let long = [UInt8](repeating: 0x78, count: 2 * LogSplitter.longest + 10)
-        let records = try lines(log([Array(long[..<20_000]), Array(long[20_000...]) + Array("\nnext\n".utf8)]))
+        let records = try lines(
+            log([Array(long[..<20_000]), Array(long[20_000...]) + Array("\nnext\n".utf8)])
+        )
         #expect(records.map(\.bytes.count) == [16_384, 16_384, 11, 5])
         #expect(records[2].bytes.last == 0x0A && records[1].bytes.last == 0x78)
         #expect(records.map(\.time.seconds) == [0, 0, 0, 1].map { noon.seconds + $0 })
@@ -79,7 +85,8 @@ import Testing
         var generator = SplitMix(seed: 11)
         for _ in 0..<8 {
             let bytes = (0..<Int.random(in: 0...50_000, using: &generator)).map { _ -> UInt8 in
-                Int.random(in: 0..<9_000, using: &generator) == 0 ? 0x0A : UInt8.random(in: 0x20...0x7E, using: &generator)
+                Int.random(in: 0..<9_000, using: &generator) == 0
+                    ? 0x0A : UInt8.random(in: 0x20...0x7E, using: &generator)
             }
             var pieces: [[UInt8]] = []
             var rest = bytes[...]
@@ -110,7 +117,8 @@ import Testing
         var query = LogQuery()
         change(&query)
         var lines: [String] = []
-        try LogReader(path, query) { lines.append(String(decoding: $0.bytes.dropLast(), as: UTF8.self)) }.read()
+        try LogReader(path, query) { lines.append(String(decoding: $0.bytes.dropLast(), as: UTF8.self)) }
+            .read()
         return lines
     }
 
@@ -138,7 +146,9 @@ import Testing
         #expect(try read(path) == (3..<10).map { "line \($0)" })
         #expect(try read(path) { $0.tail = 5 } == (5..<10).map { "line \($0)" })
         #expect(try Files.status(path.aside(3)) == nil)
-        for file in [path, path.aside(1), path.aside(2)] { #expect(try Files.status(file)?.size ?? 0 <= 3 * size) }
+        for file in [path, path.aside(1), path.aside(2)] {
+            #expect(try Files.status(file)?.size ?? 0 <= 3 * size)
+        }
     }
 
     @Test func oneFileIsCut() throws {

@@ -67,7 +67,7 @@ private final class Held {
     ) throws {
         directory = try TemporaryDirectory()
         var pipe: [CInt] = [-1, -1]
-        try system("pipe") { clinux_pipe_pair(&pipe) }
+        try system("pipe") { clinux_pipe(&pipe) }
         let output = OwnedFD(adopting: pipe[0])
         let job = SupervisorJob(
             id: "test",
@@ -80,7 +80,10 @@ private final class Held {
             onExit: onExit,
             launch: ["arguments": .strings(arguments)]
         )
-        final class Box { let job: SupervisorJob; init(_ job: SupervisorJob) { self.job = job } }
+        final class Box {
+            let job: SupervisorJob
+            init(_ job: SupervisorJob) { self.job = job }
+        }
         let box = Unmanaged.passRetained(Box(job)).toOpaque()
         let code = pthread_create(
             &thread,
@@ -126,7 +129,10 @@ private func drain(_ connection: ControlConnection) throws -> (out: [UInt8], err
 @Suite(.serialized) struct SupervisorLoopTests {
     @Test func aPlainRunIsLoggedAndRecorded() throws {
         let held = try Held(["/bin/sh", "-c", "echo out; echo err >&2; exit 3"])
-        guard case .started = held.report else { Issue.record("\(String(describing: held.report))"); return }
+        guard case .started = held.report else {
+            Issue.record("\(String(describing: held.report))")
+            return
+        }
         held.join()
         #expect(Set(try held.lines()) == ["out\n", "err\n"])
         let record = try #require(try ExitRecord.read(held.run))
@@ -137,7 +143,10 @@ private func drain(_ connection: ControlConnection) throws -> (out: [UInt8], err
 
     @Test func aFailedStartIsReportedInOneLine() throws {
         let held = try Held(["/nonexistent"])
-        guard case .failed(let message, let code) = held.report else { Issue.record("it started"); return }
+        guard case .failed(let message, let code) = held.report else {
+            Issue.record("it started")
+            return
+        }
         #expect(code == 127 && message.contains("/nonexistent") && !message.contains("\n"))
         held.join()
         #expect(try ExitRecord.read(held.run) == nil)
@@ -186,7 +195,10 @@ private func drain(_ connection: ControlConnection) throws -> (out: [UInt8], err
     }
 
     @Test func aSlowClientHoldsUpNobody() throws {
-        let held = try Held(["/bin/sh", "-c", "read x; head -c 3000000 /dev/zero | tr '\\0' x"], input: .open)
+        let held = try Held(
+            ["/bin/sh", "-c", "read x; head -c 3000000 /dev/zero | tr '\\0' x"],
+            input: .open
+        )
         let slow = try #require(try ControlConnection.connect(held.run))
         try slow.request(.attach([.stdout]))
         let other = try #require(try ControlConnection.connect(held.run))
@@ -207,7 +219,10 @@ private func drain(_ connection: ControlConnection) throws -> (out: [UInt8], err
             try connection.request(.attach([.stdin, .stdout]))
             try connection.send(.input(Array(text.utf8)))
             try connection.send(.endInput)
-            guard case .output(.stdout, let bytes) = try connection.receive() else { Issue.record("no output"); return }
+            guard case .output(.stdout, let bytes) = try connection.receive() else {
+                Issue.record("no output")
+                return
+            }
             #expect(bytes == Array(text.utf8))
         }
         let connection = try #require(try ControlConnection.connect(held.run))
@@ -237,7 +252,11 @@ private func drain(_ connection: ControlConnection) throws -> (out: [UInt8], err
     @Test func theProgramOfTheEndRunsBeforeTheEndIsTold() throws {
         let marker = try TemporaryDirectory()
         let file = marker.appending("ran")
-        let held = try Held(["/bin/sh", "-c", "read x"], input: .open, onExit: ["/bin/sh", "-c", "sleep 0.2; touch \(file)"])
+        let held = try Held(
+            ["/bin/sh", "-c", "read x"],
+            input: .open,
+            onExit: ["/bin/sh", "-c", "sleep 0.2; touch \(file)"]
+        )
         let connection = try #require(try ControlConnection.connect(held.run))
         try connection.signal(SIGTERM)
         #expect(try ContainerWait.end(held.run)?.code == 143)

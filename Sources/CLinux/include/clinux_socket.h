@@ -12,15 +12,11 @@ int clinux_unix_bind(int fd, const char *path);
 int clinux_unix_connect(int fd, const char *path);
 /* accept4(2), closed on exec and non-blocking. */
 int clinux_accept(int fd);
-/* A connected pair, closed on exec; the first is blocking, the second not. */
-int clinux_packet_pair(int pair[2]);
 /* send(2) of one message, never waiting and without SIGPIPE; `waits` allows it to wait. */
 long clinux_send(int fd, const void *message, size_t size, int waits);
 /* recv(2) of one message; `*whole` is its real length, which may exceed `size`. 0 at the end. */
 long clinux_recv(int fd, void *buffer, size_t size, long *whole);
 
-/* pipe2(2), closed on exec. */
-int clinux_pipe_pair(int pair[2]);
 int clinux_set_nonblocking(int fd, int on);
 int clinux_set_close_on_exec(int fd, int on);
 
