@@ -101,7 +101,7 @@ extension LayerStore {
         guard let held = try hold(id, wait: false) else {
             throw StorageError(.inUse, "remove layer \(id): it is in use", remedy: "unmount it first")
         }
-        try root.database.transaction(durable: isDurable) { try deleteRow(id, in: $0) }
+        try root.database.transaction(durable: isDurable, freesSpace: true) { try deleteRow(id, in: $0) }
         discard(held)
     }
 

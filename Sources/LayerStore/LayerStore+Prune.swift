@@ -23,7 +23,10 @@ extension LayerStore {
                 report = try removeUnused()
             }
         }
-        if !isDryRun { report.merge(recover(shouldStop: shouldStop)) }
+        if !isDryRun {
+            report.merge(recover(shouldStop: shouldStop))
+            root.restoreReserve()
+        }
         return report
     }
 
@@ -37,7 +40,7 @@ extension LayerStore {
             locks[row.id] = try tryLock(row.id.rawValue, .exclusive)
         }
         if locks.isEmpty { return report }
-        let gone = try root.database.transaction(durable: isDurable) { transaction in
+        let gone = try root.database.transaction(durable: isDurable, freesSpace: true) { transaction in
             let gone = try removable(transaction, holding: Set(locks.keys))
             for row in gone {
                 try transaction.run("DELETE FROM layers WHERE id = ?", [.text(row.id.rawValue)])

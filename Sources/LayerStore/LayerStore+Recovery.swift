@@ -100,7 +100,7 @@ extension LayerStore {
                 guard try root.database.layer(row.id) != nil, try !driver.list().contains(row.id) else {
                     return
                 }
-                try root.database.transaction(durable: false) { transaction in
+                try root.database.transaction(durable: false, freesSpace: true) { transaction in
                     try deleteRow(row.id, in: transaction)
                     report.containers += try dropContainers(
                         "layer = ?",
@@ -120,7 +120,7 @@ extension LayerStore {
         }
         guard isNeeded == true else { return }
         // Row and layer row are written together, so nobody is in between.
-        try root.database.transaction(durable: false) { transaction in
+        try root.database.transaction(durable: false, freesSpace: true) { transaction in
             report.containers += try dropContainers(condition, [], in: transaction)
         }
     }

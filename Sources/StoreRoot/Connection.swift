@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CSQLite
+import Glibc
 import Storage
 
 /// One SQLite connection with its prepared statements.
@@ -156,10 +157,13 @@ final class Connection {
         return UnsafePointer(byte)
     }()
 
+    private var isOutOfSpace: Bool { [ENOSPC, EDQUOT].contains(sqlite3_system_errno(handle)) }
+
     private func failure(_ operation: String) -> StorageError {
         let message = "\(operation) \(label): \(String(cString: sqlite3_errmsg(handle)))"
         switch sqlite3_errcode(handle) & 0xFF {
-        case SQLITE_FULL:
+        case SQLITE_FULL,
+            SQLITE_IOERR where isOutOfSpace:
             return StorageError(
                 .noSpace,
                 message,

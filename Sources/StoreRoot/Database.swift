@@ -11,10 +11,13 @@ import Storage
 package final class Database: @unchecked Sendable {
     private let open: @Sendable () throws -> Connection
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
+    /// Frees the space that the store keeps back; `false` if there is none.
+    private let useReserve: @Sendable () -> Bool
     /// Guarded by `mutex`, as all that it does.
     private var connection: Connection?
 
-    init(open: @escaping @Sendable () throws -> Connection) {
+    init(useReserve: @escaping @Sendable () -> Bool, open: @escaping @Sendable () throws -> Connection) {
+        self.useReserve = useReserve
         self.open = open
         mutex = .allocate(capacity: 1)
         // Recursive, so that a row closure may ask again.
@@ -54,11 +57,18 @@ package final class Database: @unchecked Sendable {
 
     /// Runs `body` as one writing transaction; an error that it throws takes everything back.
     ///
-    /// - Parameter durable: whether the rows are on disk when this returns (one fdatasync). Otherwise they are whole and in
-    ///   order, and a power cut may take the last ones back.
+    /// - Parameters:
+    ///   - durable: whether the rows are on disk when this returns (one fdatasync). Otherwise they are whole and in order,
+    ///     and a power cut may take the last ones back.
+    ///   - freesSpace: whether it leads to space being freed. On a full disk it then uses what the store keeps back, and
+    ///     `body` runs once more.
     @discardableResult
-    package func transaction<T>(durable: Bool, _ body: (Transaction) throws -> T) throws -> T {
-        try withConnection { connection in
+    package func transaction<T>(
+        durable: Bool,
+        freesSpace: Bool = false,
+        _ body: (Transaction) throws -> T
+    ) throws -> T {
+        try withConnection(usingReserve: freesSpace) { connection in
             precondition(!connection.isInTransaction, "a transaction inside a transaction")
             try connection.setDurable(durable)
             try connection.run("BEGIN IMMEDIATE", [])
@@ -73,13 +83,22 @@ package final class Database: @unchecked Sendable {
         }
     }
 
-    private func withConnection<T>(_ body: (Connection) throws -> T) throws -> T {
+    /// Even a read needs some space: SQLite's index of the log is made anew by the first of lone processes.
+    private func withConnection<T>(usingReserve: Bool = true, _ body: (Connection) throws -> T) throws -> T {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
-        if let connection { return try body(connection) }
-        let opened = try open()
-        connection = opened
-        return try body(opened)
+        do {
+            return try body(opened())
+        } catch let error as StorageError where error.code == .noSpace && usingReserve && useReserve() {
+            return try body(opened())
+        }
+    }
+
+    private func opened() throws -> Connection {
+        if let connection { return connection }
+        let made = try open()
+        connection = made
+        return made
     }
 }
 

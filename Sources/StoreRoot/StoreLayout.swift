@@ -115,7 +115,8 @@ struct StoreLayout {
             let directory = try Files.openDirectory(root)
             let known = Set(Self.directories.map { Array($0.utf8) })
             for entry in try Files.list(directory.raw)
-            where !known.contains(entry.name.bytes) && !entry.name.bytes.starts(with: "strata.db".utf8)
+            where !known.contains(entry.name.bytes) && !entry.name.bytes.elementsEqual(StoreReserve.name.utf8)
+                && !entry.name.bytes.starts(with: "strata.db".utf8)
                 && !entry.name.bytes.starts(with: ".version.".utf8)
                 && !entry.name.bytes.elementsEqual("lost+found".utf8)
             {
@@ -127,6 +128,7 @@ struct StoreLayout {
             }
             try system("chmod", root.string) { root.withPlatformString { chmod($0, 0o700) } }
         }
+        StoreReserve.keep(root.appending(StoreReserve.name))
         try migrate()
         try doing("make store \(root) durable") {
             for path in [root, root.removingLastComponent()] {

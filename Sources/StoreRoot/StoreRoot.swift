@@ -61,12 +61,16 @@ package final class StoreRoot: Sendable {
         self.access = access
         runPath = (run ?? Self.defaultRunPath()).appending(id)
         let file = root.appending("strata.db").string
-        database = Database {
-            if !id.isEmpty { return try Connection(file, access == .read ? .readOnly : .readWrite) }
-            let empty = try Connection(file, .memory)
-            for migration in Schema.migrations { try empty.script(migration) }
-            return empty
-        }
+        let reserve = root.appending(StoreReserve.name)
+        database = Database(
+            useReserve: { access == .write && StoreReserve.use(reserve) },
+            open: {
+                if !id.isEmpty { return try Connection(file, access == .read ? .readOnly : .readWrite) }
+                let empty = try Connection(file, .memory)
+                for migration in Schema.migrations { try empty.script(migration) }
+                return empty
+            }
+        )
     }
 
     /// `/var/lib/strata`, for ordinary users `$XDG_DATA_HOME/strata`.
@@ -109,6 +113,11 @@ extension StoreRoot {
     package var locksPath: FilePath { path.appending("locks") }
     package func containerPath(_ id: String) -> FilePath { path.appending("containers").appending(id) }
     package func containerRunPath(_ id: String) -> FilePath { runPath.appending("containers").appending(id) }
+
+    /// Keeps space back again, for deleting on a full disk, if it was used.
+    ///
+    /// After space was freed.
+    package func restoreReserve() { StoreReserve.keep(path.appending(StoreReserve.name)) }
 
     /// Makes `runPath` and its `containers`; after a start of the machine they are gone.
     package func makeRunDirectory() throws {

@@ -187,6 +187,31 @@ struct DatabaseTests {
         #expect(try value(store, "a") == "")
     }
 
+    @Test func deletingUsesTheReserveAndNothingElseDoes() throws {
+        let scratch = try Scratch()
+        let store = try scratch.open(.write)
+        let reserve = store.path.appending("reserve")
+        #expect(try Files.status(reserve)?.size == 1 << 20)
+        let full = StorageError(.noSpace, "full")
+        var runs = 0
+        let error = storageError {
+            try store.database.transaction(durable: false) { _ in
+                runs += 1
+                throw full
+            }
+        }
+        #expect(error?.code == .noSpace && runs == 1)
+        try store.database.transaction(durable: false, freesSpace: true) { transaction in
+            try insert(transaction, "key", "\(runs)")
+            runs += 1
+            if try Files.status(reserve) != nil { throw full }
+        }
+        #expect(runs == 3)
+        #expect(try value(store, "key") == "2")
+        store.restoreReserve()
+        #expect(try Files.status(reserve)?.size == 1 << 20)
+    }
+
     @Test func valuesComeBackAsTheyWent() throws {
         let scratch = try Scratch()
         let store = try scratch.open(.write)
