@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "library.h"
 
+CCODECS_POINTER(OPENSSL_init_crypto);
 CCODECS_POINTER(EVP_MD_CTX_new);
 CCODECS_POINTER(EVP_MD_CTX_free);
 CCODECS_POINTER(EVP_sha256);
@@ -13,9 +15,9 @@ CCODECS_POINTER(EVP_DigestUpdate);
 CCODECS_POINTER(EVP_DigestFinal_ex);
 
 const struct ccodecs_symbol ccodecs_crypto_symbols[] = {
-    CCODECS_SYMBOL(EVP_MD_CTX_new),    CCODECS_SYMBOL(EVP_MD_CTX_free),    CCODECS_SYMBOL(EVP_sha256),
-    CCODECS_SYMBOL(EVP_DigestInit_ex), CCODECS_SYMBOL(EVP_DigestUpdate), CCODECS_SYMBOL(EVP_DigestFinal_ex),
-    {0},
+    CCODECS_SYMBOL(OPENSSL_init_crypto), CCODECS_SYMBOL(EVP_MD_CTX_new),    CCODECS_SYMBOL(EVP_MD_CTX_free),
+    CCODECS_SYMBOL(EVP_sha256),          CCODECS_SYMBOL(EVP_DigestInit_ex), CCODECS_SYMBOL(EVP_DigestUpdate),
+    CCODECS_SYMBOL(EVP_DigestFinal_ex),  {0},
 };
 
 /* FIPS 180-4, for inputs so short that loading libcrypto costs more than hashing them does. */
@@ -37,25 +39,22 @@ static uint32_t rotate(uint32_t x, int n)
 
 static void compress(uint32_t h[8], const uint8_t *block)
 {
-    uint32_t w[64], s[8];
+    uint32_t w[64];
     for (int i = 0; i < 16; i++)
         w[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16 | (uint32_t)block[4 * i + 2] << 8 |
                block[4 * i + 3];
     for (int i = 16; i < 64; i++)
         w[i] = w[i - 16] + (rotate(w[i - 15], 7) ^ rotate(w[i - 15], 18) ^ w[i - 15] >> 3) + w[i - 7] +
                (rotate(w[i - 2], 17) ^ rotate(w[i - 2], 19) ^ w[i - 2] >> 10);
-    memcpy(s, h, sizeof s);
+    uint32_t a = h[0], b = h[1], c = h[2], d = h[3], e = h[4], f = h[5], g = h[6], last = h[7];
     for (int i = 0; i < 64; i++) {
-        uint32_t a = s[7] + (rotate(s[4], 6) ^ rotate(s[4], 11) ^ rotate(s[4], 25)) + ((s[4] & s[5]) ^ (~s[4] & s[6])) +
-                     round_constants[i] + w[i];
-        uint32_t b = (rotate(s[0], 2) ^ rotate(s[0], 13) ^ rotate(s[0], 22)) +
-                     ((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
-        memmove(s + 1, s, 7 * sizeof *s);
-        s[4] += a;
-        s[0] = a + b;
+        uint32_t t = last + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + ((e & f) ^ (~e & g)) + round_constants[i] + w[i];
+        uint32_t u = (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
+        last = g, g = f, f = e, e = d + t;
+        d = c, c = b, b = a, a = t + u;
     }
-    for (int i = 0; i < 8; i++)
-        h[i] += s[i];
+    h[0] += a, h[1] += b, h[2] += c, h[3] += d;
+    h[4] += e, h[5] += f, h[6] += g, h[7] += last;
 }
 
 struct ccodecs_sha256 {
@@ -118,6 +117,9 @@ ccodecs_sha256 *ccodecs_sha256_new(void)
         abort(); /* 112 bytes: nothing else would go on either */
     portable_init(digest);
     if (ccodecs_load(CCODECS_CRYPTO) == -1)
+        return digest;
+    /* Threads may still hash when the process exits, and no configuration file has a say in what SHA-256 is. */
+    if (x_OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT | OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1)
         return digest;
     EVP_MD_CTX *context = x_EVP_MD_CTX_new();
     if (context && x_EVP_DigestInit_ex(context, x_EVP_sha256(), NULL) == 1)

@@ -25,7 +25,7 @@ const char *ccodecs_package(enum ccodecs_library library);
 
 /*
  * SHA-256: libcrypto's, or portable code where that is missing, so it cannot fail. `finish` also frees.
- * `short` is the portable code at once: right for up to some ten KiB, which hash sooner than libcrypto loads.
+ * `short` is the portable code at once: right for up to some hundred KiB, which hash sooner than libcrypto loads.
  */
 typedef struct ccodecs_sha256 ccodecs_sha256;
 ccodecs_sha256 *ccodecs_sha256_new(void);
