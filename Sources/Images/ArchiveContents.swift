@@ -97,7 +97,7 @@ final class DirectoryContents: ArchiveContents {
             return status.kind == .regular ? ArchiveMember(file: file, offset: 0, size: status.size) : nil
         } catch {
             if error.errno == .noSuchFileOrDirectory || error.errno == .notDirectory { return nil }
-            throw StorageError(error, doing: "\(label): open \(name)")
+            throw StorageError(error, doing: "\(label): open \(shown(name))")
         }
     }
 }

@@ -36,7 +36,7 @@ package struct ArchiveImage: Sendable {
         guard config.platform.os == "linux" else {
             throw StorageError(
                 .unsupported,
-                "\(label): image \(id) is made for \(config.platform)",
+                "\(label): image \(id) is made for \(shown(config.platform.description))",
                 remedy: "only Linux images can be used"
             )
         }

@@ -36,6 +36,8 @@ package final class BlobStore: Sendable {
             try Files.makeDirectories(blobsPath)
             try Files.replace(file, with: Array(Self.layout.utf8), mode: 0o644, durable: false)
         }
+        // Later only what lies in the directories is synced.
+        try sync()
     }
 
     /// What the row of a blob says; `nil` without a row.

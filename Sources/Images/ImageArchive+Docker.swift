@@ -54,6 +54,7 @@ extension ImageArchive {
         for json in items {
             let item = try Item(json, label: label)
             images.append(try image(item, in: contents, manifests: manifests))
+            try checkSize(images, label: label)
         }
         return images
     }
@@ -65,18 +66,21 @@ extension ImageArchive {
     ) throws -> ArchiveImage {
         let label = contents.label
         guard let config = try contents.member(item.config) else {
-            throw StorageError(.invalid, "\(label): it has no file \(item.config), which manifest.json names")
+            throw StorageError(
+                .invalid,
+                "\(label): it has no file \(shown(item.config)), which manifest.json names"
+            )
         }
         let configBytes = try config.contents(
             limit: ImageLimits.configBytes,
-            label: "\(label): \(item.config)"
+            label: "\(label): \(shown(item.config))"
         )
         var members: [(member: ArchiveMember, blob: Descriptor?)] = []
         for name in item.layers {
             guard let member = try contents.member(name) else {
                 throw StorageError(
                     .invalid,
-                    "\(label): it has no file \(name), which manifest.json names as a layer"
+                    "\(label): it has no file \(shown(name)), which manifest.json names as a layer"
                 )
             }
             members.append((member, nil))

@@ -34,6 +34,7 @@ extension ImageArchive {
                 images[known].references += references.filter { !images[known].references.contains($0) }
             } else {
                 images.append(try ArchiveImage(manifest: manifest, in: contents, references: references))
+                try checkSize(images, label: label)
             }
         }
         guard !images.isEmpty else { throw StorageError(.invalid, "\(label): it holds no image") }
@@ -91,7 +92,7 @@ extension ImageArchive {
         guard let best else {
             throw StorageError(
                 .unsupported,
-                "\(label): no image for \(platform), only for \(found.joined(separator: ", "))"
+                "\(label): no image for \(platform), only for \(shown(found.joined(separator: ", ")))"
             )
         }
         return try manifest(best.descriptor, in: contents, platform: platform, depth: depth)

@@ -85,6 +85,15 @@ package struct ImageArchive: Sendable {
         images = try Self.ociImages(member, in: contents, platform: platform)
     }
 
+    static func checkSize(_ images: [ArchiveImage], label: String) throws(StorageError) {
+        guard images.reduce(0, { $0 + $1.configBytes.count }) <= ImageLimits.configsOfArchive else {
+            throw StorageError(
+                .invalid,
+                "\(label): its configs are larger than \(ImageLimits.configsOfArchive) bytes together"
+            )
+        }
+    }
+
     /// A name that an archive gives: without tag or digest it is `latest`.
     static func reference(_ text: String, label: String) throws(StorageError) -> Reference {
         do throws(StorageError) {

@@ -221,7 +221,7 @@ final class LoadProgress: Sendable {
             if let blob = content.blob, MediaType.layerCompression(blob.mediaType) != digests.compression {
                 throw StorageError(
                     .invalid,
-                    "\(content.label): called \(blob.mediaType), but its compression is \(digests.compression.rawValue)"
+                    "\(content.label): called \(shown(blob.mediaType)), but its compression is \(digests.compression.rawValue)"
                 )
             }
             try batch.add(

@@ -2,6 +2,7 @@
 
 package import JSON
 package import LayerDiff
+import LinuxSys
 import Storage
 
 /// Limits on documents that come from outside.
@@ -14,6 +15,8 @@ enum ImageLimits {
     /// More than any driver can mount at once.
     static let layers = 500
     static let manifestsOfIndex = 1000
+    /// Bytes of all configs of an archive, which are held while it is loaded.
+    static let configsOfArchive = 32 << 20
     /// How deep indexes may lie in each other.
     static let indexDepth = 4
 }
@@ -38,7 +41,7 @@ package struct Descriptor: Hashable, Sendable {
             throw StorageError(.invalid, "\(label): a descriptor is missing")
         }
         guard let text = json["digest"]?.string, let digest = Digest(text) else {
-            let given = json["digest"]?.string.map { " \($0.prefix(100))" } ?? ""
+            let given = json["digest"]?.string.map { " \(shown($0))" } ?? ""
             throw StorageError(.invalid, "\(label): bad or unsupported digest\(given) in a descriptor")
         }
         guard let size = json["size"]?.int64, size >= 0 else {
@@ -106,7 +109,7 @@ package struct Manifest: Sendable {
         let json = try document(bytes, limit: ImageLimits.manifestBytes, label: label)
         let type = try checkedType(of: json, found: expected, label: label)
         guard MediaType.isManifest(type) else {
-            throw StorageError(.unsupported, "\(label): unsupported media type \(type)")
+            throw StorageError(.unsupported, "\(label): unsupported media type \(shown(type))")
         }
         guard json["manifests"] == nil, json["fsLayers"] == nil else {
             throw StorageError(.invalid, "\(label): called a manifest but has the members of another type")
@@ -121,7 +124,7 @@ package struct Manifest: Sendable {
         guard MediaType.isConfig(config.mediaType) else {
             throw StorageError(
                 .unsupported,
-                "\(label): not a container image (its config is \(config.mediaType.isEmpty ? "untyped" : config.mediaType))"
+                "\(label): not a container image (its config is \(config.mediaType.isEmpty ? "untyped" : shown(config.mediaType)))"
             )
         }
         var layers: [Descriptor] = []
@@ -130,7 +133,7 @@ package struct Manifest: Sendable {
             guard MediaType.layerCompression(layer.mediaType) != nil else {
                 throw StorageError(
                     .unsupported,
-                    "\(label): layer \(layer.digest) has the unsupported media type \(layer.mediaType)"
+                    "\(label): layer \(layer.digest) has the unsupported media type \(shown(layer.mediaType))"
                 )
             }
             layers.append(layer)
@@ -160,7 +163,7 @@ struct Index: Sendable {
         let json = try document(bytes, limit: ImageLimits.manifestBytes, label: label)
         let type = try checkedType(of: json, found: expected ?? MediaType.ociIndex, label: label)
         guard MediaType.isIndex(type) else {
-            throw StorageError(.unsupported, "\(label): unsupported media type \(type)")
+            throw StorageError(.unsupported, "\(label): unsupported media type \(shown(type))")
         }
         guard json["layers"] == nil, json["config"] == nil, json["fsLayers"] == nil else {
             throw StorageError(.invalid, "\(label): called an index but has the members of a manifest")
@@ -187,6 +190,9 @@ struct Index: Sendable {
     }
 }
 
+/// Text that came from outside, for messages: short, and without control characters.
+func shown(_ text: String) -> String { TreePath(bytes: Array(text.utf8.prefix(200))).printable }
+
 /// The JSON object in `bytes`, within limits.
 func document(_ bytes: [UInt8], limit: Int, label: String) throws(StorageError) -> JSON {
     do throws(JSONError) {
@@ -209,8 +215,8 @@ private func checkedType(of json: JSON, found: String, label: String) throws(Sto
     }
     guard let own = json["mediaType"] else { return found }
     guard let text = own.string, text == found else {
-        let said = own.string.map { String($0.prefix(100)) } ?? own.typeName
-        throw StorageError(.invalid, "\(label): found as \(found) but calls itself \(said)")
+        let said = own.string.map { shown($0) } ?? own.typeName
+        throw StorageError(.invalid, "\(label): found as \(shown(found)) but calls itself \(said)")
     }
     return text
 }

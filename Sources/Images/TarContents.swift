@@ -61,7 +61,7 @@ final class TarContents: ArchiveContents {
             case .link(let target): key = target
             }
         }
-        throw StorageError(.invalid, "\(label): the links at \(name) lead round in circles")
+        throw StorageError(.invalid, "\(label): the links at \(shown(name)) lead round in circles")
     }
 
     /// One name for each path: no `.`, no `..`, no doubled slash; `..` at the top stays there.

@@ -172,6 +172,12 @@ import Testing
             bent(image.manifest["config"] ?? nil, "mediaType", "application/vnd.helm")
         )
         try expectRefused(try TestImage.oci([chart]), .unsupported, saying: "not a container image")
+        chart.manifest = bent(
+            image.manifest,
+            "config",
+            bent(image.manifest["config"] ?? nil, "mediaType", "a\nb\u{1b}[2J")
+        )
+        try expectRefused(try TestImage.oci([chart]), .unsupported, saying: #"a\x0ab\x1b[2J"#)
         var encrypted = image
         encrypted.layers[0].mediaType += "+encrypted"
         encrypted.remake()
