@@ -31,8 +31,11 @@ package final class BlobStore: Sendable {
     /// Makes what a layout needs, if it is missing.
     func establish() throws {
         let file = path.appending("oci-layout")
+        let isThere = try doing("look at \(path)") {
+            try Files.status(file) != nil && Files.status(blobsPath) != nil
+        }
+        if isThere { return }
         try doing("make \(path)") {
-            if try Files.status(file) != nil, try Files.status(blobsPath) != nil { return }
             try Files.makeDirectories(blobsPath)
             try Files.replace(file, with: Array(Self.layout.utf8), mode: 0o644, durable: false)
         }
