@@ -11,6 +11,7 @@ static struct {
     int (*arch_add)(void *, uint32_t);
     int (*attr_set)(void *, int, uint32_t);
     int (*resolve)(const char *);
+    int (*resolve_on)(uint32_t, const char *);
     int (*rule_add)(void *, uint32_t, int, unsigned int, const struct cseccomp_compare *);
     int (*export_bpf)(const void *, int);
 } library;
@@ -28,9 +29,10 @@ static void load(void)
     *(void **)&library.arch_add = dlsym(handle, "seccomp_arch_add");
     *(void **)&library.attr_set = dlsym(handle, "seccomp_attr_set");
     *(void **)&library.resolve = dlsym(handle, "seccomp_syscall_resolve_name");
+    *(void **)&library.resolve_on = dlsym(handle, "seccomp_syscall_resolve_name_arch");
     *(void **)&library.rule_add = dlsym(handle, "seccomp_rule_add_array");
     *(void **)&library.export_bpf = dlsym(handle, "seccomp_export_bpf");
-    if (library.init && library.release && library.arch_add && library.attr_set && library.resolve &&
+    if (library.init && library.release && library.arch_add && library.attr_set && library.resolve && library.resolve_on &&
         library.rule_add && library.export_bpf)
         loaded = 0;
 }
@@ -64,6 +66,11 @@ int cseccomp_attr_set(void *context, int attribute, uint32_t value)
 int cseccomp_resolve(const char *name)
 {
     return library.resolve(name);
+}
+
+int cseccomp_resolve_on(uint32_t architecture, const char *name)
+{
+    return library.resolve_on(architecture, name);
 }
 
 int cseccomp_rule_add(void *context, uint32_t action, int number, unsigned int count,

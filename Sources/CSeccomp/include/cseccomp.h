@@ -21,6 +21,8 @@ int cseccomp_arch_add(void *context, uint32_t architecture);
 int cseccomp_attr_set(void *context, int attribute, uint32_t value);
 /* The number of a system call by name; -1 if this version of the library does not know it. */
 int cseccomp_resolve(const char *name);
+/* The same for another architecture; other negative numbers: it has no call of that name. */
+int cseccomp_resolve_on(uint32_t architecture, const char *name);
 int cseccomp_rule_add(void *context, uint32_t action, int number, unsigned int count,
                       const struct cseccomp_compare *compares);
 int cseccomp_export_bpf(void *context, int fd);

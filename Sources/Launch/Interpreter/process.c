@@ -48,11 +48,10 @@ long step_bounding(args a)
     for (int capability = 0; capability < 64; capability++) {
         if (a[0] >> capability & 1)
             continue;
-        long present = SYS5(__NR_prctl, PR_CAPBSET_READ, capability, 0, 0, 0);
-        if (present == -EINVAL)
+        long result = SYS5(__NR_prctl, PR_CAPBSET_DROP, capability, 0, 0, 0);
+        if (result == -EINVAL)
             break; /* past the kernel's last one */
-        if (present == 1)
-            TRY(SYS5(__NR_prctl, PR_CAPBSET_DROP, capability, 0, 0, 0));
+        TRY(result);
     }
     return 0;
 }

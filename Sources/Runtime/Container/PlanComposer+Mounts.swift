@@ -120,7 +120,8 @@ extension PlanComposer {
                 targetKind: .directory
             )
         )
-        for controller in Cgroup.controllers(for: spec.linux.resources) {
+        for controller in Cgroup.controllers(for: spec.linux.resources)
+        where Self.readable.contains(controller) {
             steps.append(
                 .mount(
                     type: "cgroup",
@@ -136,6 +137,9 @@ extension PlanComposer {
             steps.append(.setAttributes(.readOnly, path: mount.destination))
         }
     }
+
+    /// Controllers whose limits programs read; the rest would be empty mounts, each at a price.
+    private static let readable: Set<String> = ["memory", "cpu", "cpuset", "pids"]
 
     /// The default nodes and links, right after `/dev` is mounted.
     mutating func addDevices() throws(RuntimeError) {

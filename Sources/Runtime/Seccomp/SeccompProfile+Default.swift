@@ -10,8 +10,10 @@ extension SeccompProfile {
         profile.rules = [SeccompRule(words(always), .allow), SeccompRule(words(nativeOnly), .allow)]
         // Address families but AF_ALG (38) and AF_VSOCK (40), which reach what no namespace keeps apart.
         profile.rules.append(SeccompRule(["socket"], .allow, [SeccompCompare(0, .less, 38)]))
-        profile.rules.append(SeccompRule(["socket"], .allow, [SeccompCompare(0, .equal, 39)]))
-        profile.rules.append(SeccompRule(["socket"], .allow, [SeccompCompare(0, .greater, 40)]))
+        // By equality above: a comparison would take a number with high bits, which the kernel cuts off.
+        for family: UInt64 in [39, 41, 42, 43, 44, 45] {
+            profile.rules.append(SeccompRule(["socket"], .allow, [SeccompCompare(0, .equal, family)]))
+        }
         for persona: UInt64 in [0, 8, 0x20000, 0x20008, 0xFFFF_FFFF] {
             profile.rules.append(SeccompRule(["personality"], .allow, [SeccompCompare(0, .equal, persona)]))
         }

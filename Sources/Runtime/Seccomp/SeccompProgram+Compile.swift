@@ -7,7 +7,6 @@ import LinuxSys
 import SystemPackage
 
 extension SeccompProgram {
-    /// libseccomp's filter, behind a few instructions of our own for calls younger than the library.
     static func compile(_ profile: SeccompProfile) throws(RuntimeError) -> [UInt8] {
         guard cseccomp_load() == 0 else {
             throw RuntimeError(
@@ -16,6 +15,12 @@ extension SeccompProgram {
                 remedy: "apt-get install libseccomp2, or --security-opt seccomp=unconfined"
             )
         }
+        if let instructions = SeccompRangeCompiler.compile(profile) { return instructions }
+        return try compileWithLibrary(profile)
+    }
+
+    /// libseccomp's filter, behind a few instructions of our own for calls younger than the library.
+    package static func compileWithLibrary(_ profile: SeccompProfile) throws(RuntimeError) -> [UInt8] {
         guard let context = cseccomp_init(profile.defaultAction.value) else {
             throw RuntimeError(
                 .invalid,
@@ -90,7 +95,7 @@ extension SeccompProgram {
     #endif
 
     /// Calls that the library may be too old to know; from 424 on, all architectures give them the same number.
-    private static let youngCalls: [String: UInt32] = [
+    static let youngCalls: [String: UInt32] = [
         "futex_waitv": 449, "set_mempolicy_home_node": 450, "cachestat": 451, "fchmodat2": 452,
         "map_shadow_stack": 453, "futex_wake": 454, "futex_wait": 455, "futex_requeue": 456, "statmount": 457,
         "listmount": 458, "lsm_get_self_attr": 459, "lsm_set_self_attr": 460, "lsm_list_modules": 461,
@@ -103,7 +108,7 @@ extension SeccompProgram {
     ///
     /// Programs ask for younger ones and expect ENOSYS from a kernel that has them not; EPERM would be taken
     /// for a refusal.
-    private static let youngest: UInt32 = 469
+    static let youngest: UInt32 = 469
 
     private static func prologue(_ calls: [UInt32: SeccompAction], otherwise: SeccompAction) -> [UInt8] {
         var code: [UInt8] = []

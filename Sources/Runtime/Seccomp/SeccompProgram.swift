@@ -35,7 +35,7 @@ package struct SeccompProgram: Sendable, Equatable {
     }
 
     /// Changes when the same profile would be compiled to something else.
-    private static let version = 1
+    private static let version = 2
 
     private static func name(of profile: SeccompProfile) -> String {
         var hash = FNV()
