@@ -115,7 +115,10 @@ targets += [
     ),
     .executableTarget(
         name: "strata",
-        dependencies: ["Engine", "Command", "Format", "JSON", "Storage", "LinuxSys", system],
+        dependencies: [
+            "Engine", "Command", "Format", "JSON", "Images", "LayerStore", "StoreRoot", "Supervisor", "LayerDiff",
+            "Storage", "LinuxSys", system,
+        ],
         swiftSettings: swiftSettings,
         linkerSettings: programLinking
     ),

@@ -34,6 +34,9 @@ package struct Parsed: Sendable {
         Parsed(words: [], values: globalValues, flags: globalFlags, globalValues: [], globalFlags: [])
     }
 
+    /// Whether the verb has such a flag.
+    package func declares(_ name: String) -> Bool { flags.contains { $0.name == name } }
+
     /// Whether the flag was given, with any value, or its environment variable is set.
     package func isSet(_ name: String) -> Bool { !given(name).isEmpty }
 

@@ -18,7 +18,9 @@ enum ContainerNames {
         return String(decoding: digits, as: UTF8.self)
     }
 
-    /// `adjective_surname` of people of science, as users of Docker expect when they name none. May be taken already.
+    /// Made up like Docker's, `adjective_surname`, for a container that nobody named.
+    ///
+    /// May be taken already.
     static func random() -> String {
         let adjective = adjectives[Int.random(in: 0..<adjectives.count)]
         return "\(adjective)_\(surnames[Int.random(in: 0..<surnames.count)])"
@@ -27,7 +29,9 @@ enum ContainerNames {
     /// Docker's rule: `[a-zA-Z0-9][a-zA-Z0-9_.-]+`.
     static func isValid(_ name: String) -> Bool {
         let bytes = Array(name.utf8)
-        guard bytes.count >= 2, bytes.count <= 255, let first = bytes.first, isAlphanumeric(first) else { return false }
+        guard bytes.count >= 2, bytes.count <= 255, let first = bytes.first, isAlphanumeric(first) else {
+            return false
+        }
         return bytes.allSatisfy { isAlphanumeric($0) || "_.-".utf8.contains($0) }
     }
 
@@ -41,21 +45,32 @@ enum ContainerNames {
     }
 
     private static let adjectives: [StaticString] = [
-        "able", "amber", "bold", "brave", "bright", "brisk", "calm", "candid", "clever", "crisp", "deft", "eager",
-        "early", "fair", "fleet", "fond", "frank", "gentle", "glad", "golden", "grand", "hardy", "honest", "jolly",
-        "keen", "kind", "lively", "lucid", "mellow", "merry", "mild", "neat", "nimble", "noble", "patient", "plain",
-        "proud", "quick", "quiet", "rapid", "ready", "robust", "serene", "sharp", "silent", "sincere", "smooth",
-        "sober", "spry", "steady", "stoic", "sunny", "swift", "tidy", "tranquil", "upbeat", "vivid", "warm", "wise",
+        "able", "amber", "bold", "brave", "bright", "brisk", "calm", "candid", "clever", "crisp", "deft",
+        "eager",
+        "early", "fair", "fleet", "fond", "frank", "gentle", "glad", "golden", "grand", "hardy", "honest",
+        "jolly",
+        "keen", "kind", "lively", "lucid", "mellow", "merry", "mild", "neat", "nimble", "noble", "patient",
+        "plain",
+        "proud", "quick", "quiet", "rapid", "ready", "robust", "serene", "sharp", "silent", "sincere",
+        "smooth",
+        "sober", "spry", "steady", "stoic", "sunny", "swift", "tidy", "tranquil", "upbeat", "vivid", "warm",
+        "wise",
         "witty", "young", "zesty",
     ]
 
     private static let surnames: [StaticString] = [
-        "abel", "ampere", "archimedes", "babbage", "bernoulli", "bohr", "boole", "brahe", "cantor", "carnot", "cerf",
-        "church", "curie", "darwin", "descartes", "dijkstra", "dirac", "edison", "einstein", "engelbart", "erdos",
-        "euclid", "euler", "faraday", "fermat", "fermi", "feynman", "fourier", "franklin", "galileo", "galois", "gauss",
-        "germain", "goedel", "hamilton", "hertz", "hilbert", "hopper", "huygens", "hypatia", "joule", "kepler", "knuth",
-        "kovalevskaya", "lagrange", "lamport", "laplace", "leibniz", "liskov", "lovelace", "maxwell", "meitner",
-        "mendel", "nash", "neumann", "newton", "noether", "ohm", "pascal", "pasteur", "planck", "poincare", "ritchie",
+        "abel", "ampere", "archimedes", "babbage", "bernoulli", "bohr", "boole", "brahe", "cantor", "carnot",
+        "cerf",
+        "church", "curie", "darwin", "descartes", "dijkstra", "dirac", "edison", "einstein", "engelbart",
+        "erdos",
+        "euclid", "euler", "faraday", "fermat", "fermi", "feynman", "fourier", "franklin", "galileo",
+        "galois", "gauss",
+        "germain", "goedel", "hamilton", "hertz", "hilbert", "hopper", "huygens", "hypatia", "joule",
+        "kepler", "knuth",
+        "kovalevskaya", "lagrange", "lamport", "laplace", "leibniz", "liskov", "lovelace", "maxwell",
+        "meitner",
+        "mendel", "nash", "neumann", "newton", "noether", "ohm", "pascal", "pasteur", "planck", "poincare",
+        "ritchie",
         "shannon", "tesla", "thompson", "torvalds", "turing", "volta", "watt", "wing", "wirth", "yonath",
     ]
 }

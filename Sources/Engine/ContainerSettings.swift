@@ -77,7 +77,8 @@ struct BindMount: Hashable, Sendable {
             case "ro": readOnly = true
             case "rw": readOnly = false
             case "private", "rprivate", "shared", "rshared", "slave", "rslave": propagation = String(option)
-            case "z", "Z", "nocopy", "cached", "delegated", "consistent": break  // no SELinux here; the rest are Docker's no-ops on Linux
+            // SELinux labels are not made here; the rest do nothing on Linux in Docker either.
+            case "z", "Z", "nocopy", "cached", "delegated", "consistent": break
             default:
                 throw EngineError(.usage, "invalid volume specification: '\(text)': invalid mode: \(option)")
             }
@@ -92,13 +93,21 @@ struct TemporaryFileSystem: Hashable, Sendable {
     var options: [String]
 
     init(parsing text: String) throws {
-        let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+        let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(
+            String.init
+        )
         guard parts[0].hasPrefix("/"), parts[0] != "/" else {
-            throw EngineError(.usage, "invalid tmpfs '\(text)': the target must be an absolute path other than /")
+            throw EngineError(
+                .usage,
+                "invalid tmpfs '\(text)': the target must be an absolute path other than /"
+            )
         }
         target = parts[0]
         options = parts.count == 2 ? parts[1].split(separator: ",").map(String.init) : []
-        let known = ["rw", "ro", "nosuid", "suid", "nodev", "dev", "noexec", "exec", "noatime", "size", "mode", "uid", "gid", "nr_inodes"]
+        let known = [
+            "rw", "ro", "nosuid", "suid", "nodev", "dev", "noexec", "exec", "noatime", "size", "mode", "uid",
+            "gid", "nr_inodes",
+        ]
         for option in options {
             let word = option.prefix { $0 != "=" }
             guard known.contains(String(word)) else {

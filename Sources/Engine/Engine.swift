@@ -1,1 +1,60 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import DriverCatalog
+import Glibc
+package import Images
+package import LayerStore
+import LinuxSys
+import Storage
+package import StoreRoot
+package import SystemPackage
+
+/// Containers and images of one store: what the command line (and later the API) calls.
+///
+/// State is on disk; any number of engines may work on one store. A reading engine never writes and never waits.
+package final class Engine: Sendable {
+    package struct Options: Sendable {
+        /// `nil`: the user's default store.
+        package var root: FilePath?
+        /// In place of `/run/strata`.
+        package var runRoot: FilePath?
+        /// For commands that make layers; `nil`: the store's default.
+        package var driver: String?
+        /// Keys as `<driver>.<option>`.
+        package var driverOptions: [String: String] = [:]
+        /// Whether what a command reports done is on disk.
+        package var isDurable = true
+        /// Gets what the user should know though nothing failed.
+        package var warn: @Sendable (String) -> Void = { _ in }
+
+        package init() {}
+    }
+
+    package let options: Options
+    package let root: StoreRoot
+    package let layers: LayerStore
+    package let images: ImageStore
+    let containers: ContainerTable
+
+    package init(_ options: Options, access: StoreRoot.Access) throws {
+        self.options = options
+        let root = try StoreRoot.open(
+            options.root ?? StoreRoot.defaultPath(),
+            run: options.runRoot,
+            access: access
+        )
+        self.root = root
+        layers = try LayerStore(
+            root,
+            drivers: DriverCatalog.entries,
+            options: options.driverOptions,
+            isDurable: options.isDurable,
+            warn: options.warn
+        )
+        images = ImageStore(root, durable: options.isDurable)
+        containers = ContainerTable(root: root)
+    }
+
+    /// The driver that this command uses.
+    package func driverName() throws -> String { try options.driver ?? layers.defaultDriver() }
+}

@@ -29,6 +29,14 @@ package struct LaunchedProcess: ~Copyable, Sendable {
     /// The master of its terminal, if it has one.
     package var terminal: OwnedFD?
 
+    /// The number of `terminal`, which this value goes on to own.
+    package var terminalMaster: CInt? {
+        switch terminal {
+        case .some(let master): master.raw
+        case .none: nil
+        }
+    }
+
     package init(pid: CInt, pidfd: consuming OwnedFD, terminal: consuming OwnedFD? = nil) {
         self.pid = pid
         self.pidfd = pidfd

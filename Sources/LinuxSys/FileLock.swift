@@ -16,6 +16,9 @@ package struct FileLock: ~Copyable, Sendable {
     /// For a descriptor that came locked from another process.
     package init(adopting fd: consuming OwnedFD) { self.fd = fd }
 
+    /// The locked descriptor, for a holder of another kind.
+    package consuming func descriptor() -> OwnedFD { fd }
+
     /// Locks `path`, making the file if it is missing. A lock file goes with its thing, so after locking it is checked
     /// that the name still leads to the locked file, and otherwise tried again.
     ///

@@ -30,9 +30,13 @@ package struct OwnedFD: ~Copyable, Sendable {
         return descriptor
     }
 
+    /// A copy of a descriptor that somebody else owns.
+    package static func duplicating(_ raw: CInt) throws(SystemError) -> OwnedFD {
+        OwnedFD(adopting: try system("fcntl F_DUPFD_CLOEXEC") { fcntl(raw, F_DUPFD_CLOEXEC, 3) })
+    }
+
     package borrowing func duplicate() throws(SystemError) -> OwnedFD {
-        let descriptor = raw
-        return OwnedFD(adopting: try system("fcntl F_DUPFD_CLOEXEC") { fcntl(descriptor, F_DUPFD_CLOEXEC, 3) })
+        try Self.duplicating(raw)
     }
 }
 

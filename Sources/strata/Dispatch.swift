@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Command
+import Supervisor
 
 /// From the words of a command line to an exit status.
 enum Dispatch {
@@ -28,6 +29,9 @@ enum Dispatch {
             return report(error)
         } catch let failure as ExitStatus {
             return failure.status
+        } catch let failure as StartFailure {
+            Console.errors.write("\(Strata.program.name): \(failure)\n")
+            return failure.code
         } catch {
             Console.errors.write("\(Strata.program.name): \(error)\n")
             return entry.verb.declaration.failureStatus

@@ -7,11 +7,13 @@ import SystemPackage
 
 /// Writes the id maps of a new user namespace from outside: only there is the privilege for more than one id.
 enum IDMaps {
-    static func write(_ linux: Spec.Linux, pid: CInt, then go: CInt) throws(LaunchError) {
+    ///
+    /// - Parameter go: a pipe on which the process waits for a byte.
+    static func write(_ linux: Spec.Linux, pid: CInt, then go: CInt? = nil) throws(LaunchError) {
         do throws(SystemError) {
             try write(linux.uidMappings, to: "/proc/\(pid)/uid_map")
             try write(linux.gidMappings, to: "/proc/\(pid)/gid_map")
-            try Files.writeAll([1], to: go)
+            if let go { try Files.writeAll([1], to: go) }
         } catch {
             throw LaunchError(SystemError("write the id maps of the user namespace", error.path, error.errno))
         }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Command
+import Engine
 
-enum CommitVerb {
+enum CommitVerb: Verb {
     static let declaration = VerbDeclaration(
         "Create a new image from a container's changes",
         usage: ["CONTAINER [REPOSITORY[:TAG]]"],
@@ -22,4 +23,17 @@ enum CommitVerb {
         ],
         completes: [.container, .image]
     )
+
+    static func run(_ parsed: Parsed) throws -> Int32 {
+        var options = CommitOptions(container: parsed.arguments[0])
+        options.reference = parsed.arguments.count > 1 ? parsed.arguments[1] : nil
+        options.author = parsed.string("author") ?? ""
+        options.message = parsed.string("message") ?? ""
+        options.changes = parsed.list("change")
+        options.pauses = parsed.flag("pause")
+        Interruption.listen()
+        let id = try parsed.engine(.write, durable: !parsed.flag("no-sync")).commit(options)
+        Console.output.write("\(id)\n")
+        return 0
+    }
 }

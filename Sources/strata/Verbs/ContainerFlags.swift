@@ -51,7 +51,7 @@ enum ContainerFlags {
             values: ["none", "host"]
         ),
         Flag("security-opt", .list, "Security Options"),
-        Flag("userns", .string, "User namespace to use"),
+        Flag("userns", .bool, "Run in a new user namespace: root inside is an ordinary user outside"),
     ]
 
     private static let files: [Flag] = [

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Command
+import Engine
+import Glibc
+import LinuxSys
+import SystemPackage
 
-enum CpVerb {
+enum CpVerb: Verb {
     static let declaration = VerbDeclaration(
         "Copy files/folders between a container and the local filesystem",
         description: """
@@ -24,4 +28,30 @@ enum CpVerb {
         ],
         completes: [.file]
     )
+
+    static func run(_ parsed: Parsed) throws -> Int32 {
+        Interruption.listen()
+        let engine = try parsed.engine(.write)
+        let source = try place(parsed.words[0], standard: STDIN_FILENO)
+        let target = try place(parsed.words[1], standard: STDOUT_FILENO)
+        try engine.copy(
+            from: source,
+            to: target,
+            keepsOwners: parsed.flag("archive"),
+            followsLink: parsed.flag("follow-link")
+        )
+        return 0
+    }
+
+    /// `-`, `CONTAINER:PATH`, or a path; one that has a colon is told by a slash or dot before it, as Docker does.
+    private static func place(_ word: Word, standard: CInt) throws -> CopyPlace {
+        if word.text == "-" { return .tar(SharedFD(try .duplicating(standard))) }
+        let bytes = word.bytes
+        guard let colon = bytes.firstIndex(of: UInt8(ascii: ":")), colon > 0, bytes[0] != UInt8(ascii: "/"),
+            bytes[0] != UInt8(ascii: ".")
+        else { return .host(FilePath(bytes)) }
+        let path = Array(bytes[(colon + 1)...])
+        let absolute = path.first == UInt8(ascii: "/") ? path : [UInt8(ascii: "/")] + path
+        return .container(String(decoding: bytes[..<colon], as: UTF8.self), path: FilePath(absolute))
+    }
 }

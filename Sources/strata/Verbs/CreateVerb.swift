@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Command
+import Engine
 
-enum CreateVerb {
+enum CreateVerb: Verb {
     static let declaration = VerbDeclaration(
         "Create a new container",
         usage: ["IMAGE [COMMAND] [ARG...]"],
@@ -14,4 +15,10 @@ enum CreateVerb {
         interspersed: false,
         completes: [.image, .nothing]
     )
+
+    static func run(_ parsed: Parsed) throws -> Int32 {
+        let record = try parsed.engine(.write).create(try ContainerOptions(parsed))
+        Console.output.write("\(record.id)\n")
+        return 0
+    }
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Command
+import Engine
 
-enum DiffVerb {
+enum DiffVerb: Verb {
     static let declaration = VerbDeclaration(
         "Inspect changes to files or directories on a container's filesystem",
         usage: ["CONTAINER"],
@@ -11,4 +12,12 @@ enum DiffVerb {
         examples: [.init("strata diff web", "List what was added (A), changed (C) and deleted (D)")],
         completes: [.container]
     )
+
+    static func run(_ parsed: Parsed) throws -> Int32 {
+        try Changes.print(
+            try parsed.engine(.read).changes(of: parsed.arguments[0]),
+            format: parsed.string("format")
+        )
+        return 0
+    }
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Command
+import Engine
 
-enum ExecVerb {
+enum ExecVerb: Verb {
     static let declaration = VerbDeclaration(
         "Execute a command in a running container",
         usage: ["CONTAINER COMMAND [ARG...]"],
@@ -25,4 +26,16 @@ enum ExecVerb {
         interspersed: false,
         completes: [.runningContainer, .nothing]
     )
+
+    static func run(_ parsed: Parsed) throws -> Int32 {
+        let words = parsed.arguments
+        var options = ExecOptions(container: words[0], command: Array(words.dropFirst()))
+        options.environment = try EnvironmentFile.variables(parsed.wordList("env-file")) + parsed.list("env")
+        options.user = parsed.string("user")
+        options.workingDirectory = parsed.string("workdir")
+        options.terminal = parsed.flag("tty")
+        options.interactive = parsed.flag("interactive")
+        options.detached = parsed.flag("detach")
+        return try parsed.engine(.read).exec(options, Attachment(parsed))
+    }
 }

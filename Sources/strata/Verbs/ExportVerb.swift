@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Command
+import Engine
+import SystemPackage
 
-enum ExportVerb {
+enum ExportVerb: Verb {
     static let declaration = VerbDeclaration(
         "Export a container's filesystem as a tar archive",
         usage: ["CONTAINER"],
@@ -11,4 +13,16 @@ enum ExportVerb {
         examples: [.init("strata export web | tar -t", "List all files of a container")],
         completes: [.container]
     )
+
+    static func run(_ parsed: Parsed) throws -> Int32 {
+        Interruption.listen()
+        let engine = try parsed.engine(.write)
+        let name = parsed.arguments[0]
+        guard let output = parsed.word("output").map({ FilePath($0.bytes) }) else {
+            try engine.export(name, to: try OutputFile.standardOutput())
+            return 0
+        }
+        try OutputFile.write(output) { try engine.export(name, to: $0) }
+        return 0
+    }
 }

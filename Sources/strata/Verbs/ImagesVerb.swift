@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Command
+import Engine
+import Format
+import Images
+import JSON
+import LinuxSys
 
-enum ImagesVerb {
+enum ImagesVerb: Verb {
     static let declaration = VerbDeclaration(
         "List images",
         usage: ["[REPOSITORY[:TAG]]"],
@@ -20,5 +25,47 @@ enum ImagesVerb {
         ],
         section: .common,
         completes: [.image]
+    )
+
+    static func run(_ parsed: Parsed) throws -> Int32 {
+        let engine = try parsed.engine(.read)
+        let filter = try ImageFilter(parsed.list("filter"), repository: parsed.arguments.first)
+        let now = Timestamp.now
+        let full = parsed.flag("no-trunc")
+        let rows = try engine.images.list(all: parsed.flag("all")).filter(filter.matches).map {
+            line -> JSON in
+            let image = line.image
+            return [
+                "Repository": .string(line.reference?.familiarRepository ?? "<none>"),
+                "Tag": .string(line.reference?.tag ?? "<none>"),
+                "Digest": .string(image.manifestDigest.map { "\($0)" } ?? "<none>"),
+                "ID": .string(full ? "\(image.id)" : image.shortID),
+                "CreatedSince": .string(Human.ago(seconds: now.seconds - image.created.seconds)),
+                "CreatedAt": .string(image.created.rfc3339),
+                "Size": .string(Human.size(image.size)),
+            ]
+        }
+        let columns =
+            ["Repository", "Tag"] + (parsed.flag("digests") ? ["Digest"] : []) + [
+                "ID", "CreatedSince", "Size",
+            ]
+        Console.output.write(
+            try listing.text(
+                rows,
+                format: parsed.string("format"),
+                quiet: parsed.flag("quiet"),
+                shown: columns
+            )
+        )
+        return 0
+    }
+
+    private static let listing = Listing(
+        headers: [
+            ("Repository", "REPOSITORY"), ("Tag", "TAG"), ("Digest", "DIGEST"), ("ID", "IMAGE ID"),
+            ("CreatedSince", "CREATED"), ("CreatedAt", "CREATED AT"), ("Size", "SIZE"),
+        ],
+        shown: [],
+        identity: "ID"
     )
 }

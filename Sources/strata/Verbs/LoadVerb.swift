@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Command
+import Engine
+import Images
+import SystemPackage
 
-enum LoadVerb {
+enum LoadVerb: Verb {
     static let declaration = VerbDeclaration(
         "Load an image from a tar archive or STDIN",
         description: """
@@ -21,4 +24,18 @@ enum LoadVerb {
         ],
         section: .common
     )
+
+    static func run(_ parsed: Parsed) throws -> Int32 {
+        Interruption.listen()
+        let progress = parsed.flag("quiet") ? nil : LayerProgressLines()
+        let engine = try parsed.engine(.write, durable: !parsed.flag("no-sync"))
+        let loaded = try engine.load(
+            parsed.word("input").map { FilePath($0.bytes) },
+            unpack: !parsed.flag("no-unpack"),
+            progress: { progress?.show($0) }
+        )
+        progress?.finish()
+        for message in loaded.flatMap(\.messages) { Console.output.write(message + "\n") }
+        return 0
+    }
 }

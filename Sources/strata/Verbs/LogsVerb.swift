@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Command
+import Engine
+import LinuxSys
+import Supervisor
 
-enum LogsVerb {
+enum LogsVerb: Verb {
     static let declaration = VerbDeclaration(
         "Fetch the logs of a container",
         usage: ["CONTAINER"],
@@ -31,4 +34,23 @@ enum LogsVerb {
         examples: [.init("strata logs -f --tail 10 web", "Show the last ten lines, then what comes")],
         completes: [.container]
     )
+
+    static func run(_ parsed: Parsed) throws -> Int32 {
+        var query = LogQuery()
+        if let tail = parsed.string("tail"), tail != "all" {
+            guard let count = Int(tail), count >= 0 else {
+                throw EngineError(.usage, "invalid value for \"tail\": '\(tail)': a number or \"all\"")
+            }
+            query.tail = count
+        }
+        query.since = try parsed.string("since").map(TimeWord.parse)
+        query.until = try parsed.string("until").map(TimeWord.parse)
+        let stamps = parsed.flag("timestamps")
+        try parsed.engine(.read).logs(parsed.arguments[0], query, follows: parsed.flag("follow")) { record in
+            let console = record.stream == .stderr ? Console.errors : Console.output
+            if stamps { console.write(record.time.rfc3339 + " ") }
+            console.write(record.bytes)
+        }
+        return 0
+    }
 }

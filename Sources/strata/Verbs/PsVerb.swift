@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Command
+import Engine
+import Format
+import JSON
+import LayerStore
+import LinuxSys
+import Storage
 
-enum PsVerb {
+enum PsVerb: Verb {
     static let declaration = VerbDeclaration(
         "List containers",
         flags: [
@@ -20,5 +26,96 @@ enum PsVerb {
             .init("strata ps --format '{{.Names}}: {{.Status}}'", "Choose what is shown"),
         ],
         section: .common
+    )
+
+    static func run(_ parsed: Parsed) throws -> Int32 {
+        let engine = try parsed.engine(.read)
+        let filter = try ContainerFilter(parsed.list("filter"))
+        let last = parsed.flag("latest") ? 1 : parsed.int("last").map { Int(clamping: $0) }
+        let all = parsed.flag("all") || last != nil || filter.wantsAll
+        var shown = try engine.list(all: all).filter(filter.matches)
+        if let last, last >= 0 { shown = Array(shown.prefix(last)) }
+        if parsed.flag("quiet"), parsed.string("format") == nil {
+            let full = parsed.flag("no-trunc")
+            Console.output.write(shown.map { (full ? $0.record.id : $0.record.shortID) + "\n" }.joined())
+            return 0
+        }
+        let now = Timestamp.now
+        let rows = try shown.map { container in
+            try row(
+                container,
+                now: now,
+                full: parsed.flag("no-trunc"),
+                size: parsed.flag("size"),
+                engine: engine
+            )
+        }
+        let columns =
+            ["ID", "Image", "Command", "CreatedSince", "Status", "Names", "Driver"]
+            + (parsed.flag("size") ? ["Size"] : [])
+        Console.output.write(
+            try listing.text(
+                rows,
+                format: parsed.string("format"),
+                quiet: parsed.flag("quiet"),
+                shown: columns
+            )
+        )
+        return 0
+    }
+
+    private static func row(
+        _ container: ContainerSummary,
+        now: Timestamp,
+        full: Bool,
+        size: Bool,
+        engine: Engine
+    ) throws -> JSON {
+        let record = container.record
+        let created = Timestamp(nanosecondsSince1970: record.created)
+        let command =
+            full || container.command.count <= 20 ? container.command : container.command.prefix(19) + "…"
+        var bytes = ""
+        if size { bytes = Human.size(try engine.layers.driver(record.driver).usage(record.layer).bytes) }
+        return [
+            "ID": .string(full ? record.id : record.shortID),
+            "Names": .string(record.name),
+            "Image": .string(record.imageReference),
+            "Command": .string("\"\(command)\""),
+            "CreatedAt": .string(created.rfc3339),
+            "CreatedSince": .string(Human.ago(seconds: now.seconds - created.seconds)),
+            "RunningFor": .string(Human.ago(seconds: now.seconds - created.seconds)),
+            "State": .string(container.state.status.rawValue),
+            "Status": .string(status(container.state, now: now)),
+            "Size": .string(bytes),
+            "Labels": .string(container.labels.map { "\($0.name)=\($0.value)" }.joined(separator: ",")),
+            "Mounts": .string(container.mounts.joined(separator: ",")),
+            "Networks": .string(container.network),
+            "Driver": .string(record.driver),
+        ]
+    }
+
+    /// Docker's words: `Up 5 minutes (Paused)`, `Exited (0) 2 hours ago`.
+    private static func status(_ state: ContainerState, now: Timestamp) -> String {
+        func since(_ time: Timestamp?) -> Int64 { now.seconds - (time ?? now).seconds }
+        return switch state.status {
+        case .created: "Created"
+        case .running: "Up \(Human.duration(seconds: since(state.started)))"
+        case .paused: "Up \(Human.duration(seconds: since(state.started))) (Paused)"
+        case .exited: "Exited (\(state.exitCode)) \(Human.ago(seconds: since(state.finished)))"
+        case .dead: "Dead"
+        }
+    }
+
+    private static let listing = Listing(
+        headers: [
+            ("ID", "CONTAINER ID"), ("Names", "NAMES"), ("Image", "IMAGE"), ("Command", "COMMAND"),
+            ("CreatedAt", "CREATED AT"), ("CreatedSince", "CREATED"), ("RunningFor", "CREATED"),
+            ("State", "STATE"),
+            ("Status", "STATUS"), ("Size", "SIZE"), ("Labels", "LABELS"), ("Mounts", "MOUNTS"),
+            ("Networks", "NETWORKS"), ("Driver", "DRIVER"),
+        ],
+        shown: [],
+        identity: "ID"
     )
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Command
+import Engine
 
-enum RmVerb {
+enum RmVerb: Verb {
     static let declaration = VerbDeclaration(
         "Remove one or more containers",
         usage: ["CONTAINER [CONTAINER...]"],
@@ -11,4 +12,12 @@ enum RmVerb {
         examples: [.init("strata rm $(strata ps -aq)", "Remove all stopped containers")],
         completes: [.container]
     )
+
+    static func run(_ parsed: Parsed) throws -> Int32 {
+        let engine = try parsed.engine(.write)
+        return forEach(parsed.arguments) { name in
+            try engine.remove(name, force: parsed.flag("force"))
+            Console.output.write("\(name)\n")
+        }
+    }
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Command
+import Engine
+import Images
 
-enum RmiVerb {
+enum RmiVerb: Verb {
     static let declaration = VerbDeclaration(
         "Remove one or more images",
         usage: ["IMAGE [IMAGE...]"],
@@ -13,4 +15,16 @@ enum RmiVerb {
         ],
         completes: [.image]
     )
+
+    static func run(_ parsed: Parsed) throws -> Int32 {
+        let engine = try parsed.engine(.write)
+        return forEach(parsed.arguments) { name in
+            let removed = try engine.removeImage(
+                name,
+                force: parsed.flag("force"),
+                prune: !parsed.flag("no-prune")
+            )
+            for line in removed.lines { Console.output.write("\(line)\n") }
+        }
+    }
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Command
+import Engine
 
-enum RunVerb {
+enum RunVerb: Verb {
     static let declaration = VerbDeclaration(
         "Create and run a new container from an image",
         usage: ["IMAGE [COMMAND] [ARG...]"],
@@ -33,4 +34,20 @@ enum RunVerb {
         completes: [.image, .nothing],
         failureStatus: 125
     )
+
+    static func run(_ parsed: Parsed) throws -> Int32 {
+        var options = try ContainerOptions(parsed)
+        options.detached = parsed.flag("detach")
+        let engine = try parsed.engine(.write)
+        if parsed.flag("dry-run") {
+            Console.output.write(try engine.launchPlan(options) + "\n")
+            return 0
+        }
+        if options.detached {
+            let record = try engine.runDetached(options)
+            Console.output.write("\(record.id)\n")
+            return 0
+        }
+        return try engine.run(options, Attachment(parsed))
+    }
 }

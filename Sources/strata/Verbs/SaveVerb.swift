@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Command
+import Engine
+import Images
+import LinuxSys
+import SystemPackage
 
-enum SaveVerb {
+enum SaveVerb: Verb {
     static let declaration = VerbDeclaration(
         "Save one or more images to a tar archive (streamed to STDOUT by default)",
         usage: ["IMAGE [IMAGE...]"],
@@ -22,4 +26,23 @@ enum SaveVerb {
         ],
         completes: [.image]
     )
+
+    static func run(_ parsed: Parsed) throws -> Int32 {
+        Interruption.listen()
+        let engine = try parsed.engine(.write)
+        let format = ArchiveFormat(rawValue: parsed.string("format") ?? "") ?? .dockerArchive
+        guard let output = parsed.word("output").map({ FilePath($0.bytes) }) else {
+            guard format != .ociDirectory else {
+                throw EngineError(.usage, "save as oci-dir: name the directory with --output")
+            }
+            try engine.save(parsed.arguments, as: format, to: .descriptor(try OutputFile.standardOutput()))
+            return 0
+        }
+        if format == .ociDirectory {
+            try engine.save(parsed.arguments, as: format, to: .directory(output))
+            return 0
+        }
+        try OutputFile.write(output) { try engine.save(parsed.arguments, as: format, to: .descriptor($0)) }
+        return 0
+    }
 }

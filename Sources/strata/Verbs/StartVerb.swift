@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Command
+import Engine
 
-enum StartVerb {
+enum StartVerb: Verb {
     static let declaration = VerbDeclaration(
         "Start one or more stopped containers",
         usage: ["CONTAINER [CONTAINER...]"],
@@ -15,4 +16,20 @@ enum StartVerb {
         examples: [.init("strata start -ai job", "Start a container and attach to it")],
         completes: [.container]
     )
+
+    static func run(_ parsed: Parsed) throws -> Int32 {
+        let engine = try parsed.engine(.write)
+        guard parsed.flag("attach") || parsed.flag("interactive") else {
+            return forEach(parsed.arguments) { name in
+                try engine.start(name)
+                Console.output.write("\(name)\n")
+            }
+        }
+        guard parsed.arguments.count == 1 else {
+            throw EngineError(.usage, "you cannot start and attach multiple containers at once")
+        }
+        var attachment = try Attachment(parsed)
+        attachment.input = parsed.flag("interactive")
+        return try engine.start(parsed.arguments[0], attachment)
+    }
 }

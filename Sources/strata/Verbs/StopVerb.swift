@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Command
+import Engine
 
-enum StopVerb {
+enum StopVerb: Verb {
     static let declaration = VerbDeclaration(
         "Stop one or more running containers",
         usage: ["CONTAINER [CONTAINER...]"],
@@ -14,4 +15,13 @@ enum StopVerb {
         examples: [.init("strata stop -t 2 web", "Give a container two seconds to end by itself")],
         completes: [.runningContainer]
     )
+
+    static func run(_ parsed: Parsed) throws -> Int32 {
+        let engine = try parsed.engine(.write)
+        let timeout = parsed.int("timeout").map { Int(clamping: $0) }
+        return forEach(parsed.arguments) { name in
+            try engine.stop(name, signal: parsed.string("signal"), timeout: timeout)
+            Console.output.write("\(name)\n")
+        }
+    }
 }

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Command
+import Engine
+import LayerStore
+import Storage
 
-enum SystemCheckVerb {
+enum SystemCheckVerb: Verb {
     static let declaration = VerbDeclaration(
         "Verify the store: its rows, layers and images",
         flags: [
@@ -11,4 +14,28 @@ enum SystemCheckVerb {
         ],
         examples: [.init("strata system check --repair", "Verify everything and repair what is broken")]
     )
+
+    static func run(_ parsed: Parsed) throws -> Int32 {
+        Interruption.listen()
+        let engine = try parsed.engine(.write)
+        let findings = try engine.check(isRepairing: parsed.flag("repair"))
+        for finding in findings {
+            let layer = finding.layer.map { " layer \($0)" } ?? ""
+            let repaired = finding.isRepaired ? " (repaired)" : ""
+            Console.output.write(
+                "\(finding.driver)\(layer): \(finding.problem.rawValue): \(finding.detail)\(repaired)\n"
+            )
+        }
+        let left = findings.count { !$0.isRepaired }
+        if left == 0 {
+            Console.output.write(
+                "\(try engine.layers.layers().count) layers checked, all is as it should be\n"
+            )
+            return 0
+        }
+        Console.errors.write(
+            "strata: \(left) problems found" + (parsed.flag("repair") ? "\n" : "; try --repair\n")
+        )
+        return 1
+    }
 }

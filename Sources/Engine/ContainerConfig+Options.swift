@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Images
+import JSON
+import LinuxSys
+
+extension ContainerConfig {
+    /// Merges an image's configuration with the user's options by Docker's rules.
+    ///
+    /// - Parameter hostEnvironment: where `-e NAME` without a value takes its value.
+    init(
+        _ options: ContainerOptions,
+        image: ImageConfig,
+        imageID: String,
+        containerID: String,
+        hostEnvironment: (String) -> String? = ContainerConfig.variable
+    ) throws {
+        self.init(json: [:])
+        self.image = options.image
+        self.imageID = imageID
+        try takeProcess(options, image: image, containerID: containerID, hostEnvironment: hostEnvironment)
+        removeWhenDone = options.removeWhenDone
+        readOnly = options.readOnly
+        usesInit = options.usesInit
+        userNamespace = options.userNamespace
+        network = options.network
+        binds = options.volumes
+        for text in binds { _ = try BindMount(parsing: text) }
+        temporaryFileSystems = options.temporaryFileSystems
+        for text in temporaryFileSystems { _ = try TemporaryFileSystem(parsing: text) }
+        try takeLimits(options)
+        addedCapabilities = options.addedCapabilities
+        droppedCapabilities = options.droppedCapabilities
+        securityOptions = options.securityOptions
+        storageOptions = options.storageOptions
+    }
+
+    private mutating func takeProcess(
+        _ options: ContainerOptions,
+        image: ImageConfig,
+        containerID: String,
+        hostEnvironment: (String) -> String?
+    ) throws {
+        if let override = options.entrypoint {
+            entrypoint = override.isEmpty ? [] : [override]
+            command = options.command
+        } else {
+            entrypoint = image.entrypoint ?? []
+            command = options.command.isEmpty ? image.command ?? [] : options.command
+        }
+        guard !arguments.isEmpty else {
+            throw EngineError(.usage, "no command specified: image \(options.image) has none, so give one")
+        }
+        hostname =
+            options.hostname ?? (options.network == "host" ? Self.hostName() : String(containerID.prefix(12)))
+        guard !hostname.isEmpty, hostname.utf8.count <= 64, !hostname.utf8.contains(0) else {
+            throw EngineError(.usage, "invalid hostname '\(hostname)': 1 to 64 bytes (sethostname(2))")
+        }
+        terminal = options.terminal
+        keepsStandardInput = options.interactive
+        environment = Self.environment(image.environment + options.environment, lookUp: hostEnvironment)
+        user = options.user ?? image.user
+        let directory = options.workingDirectory ?? image.workingDirectory
+        guard directory.isEmpty || directory.hasPrefix("/") else {
+            throw EngineError(
+                .usage,
+                "the working directory '\(directory)' is invalid, it needs to be an absolute path"
+            )
+        }
+        workingDirectory = directory.isEmpty ? "/" : directory
+        for label in image.labels { setLabel(label.key, label.value) }
+        for text in options.labels {
+            let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(
+                String.init
+            )
+            setLabel(parts[0], parts.count == 2 ? parts[1] : "")
+        }
+        let signal = options.stopSignal ?? image.stopSignal ?? "SIGTERM"
+        guard let number = Signals.number(signal) else {
+            throw EngineError(.usage, "invalid signal: \(signal)")
+        }
+        stopSignal = Signals.name(number)
+        stopTimeout = options.stopTimeout ?? image.stopTimeout ?? 10
+    }
+
+    private mutating func takeLimits(_ options: ContainerOptions) throws {
+        if let memory = options.memory {
+            guard memory >= 6 << 20 else { throw EngineError(.usage, "Minimum memory limit allowed is 6MB") }
+            self.memory = memory
+        }
+        if let swap = options.memorySwap {
+            guard options.memory != nil else {
+                throw EngineError(
+                    .usage,
+                    "You should always set the Memory limit when using Memoryswap limit"
+                )
+            }
+            guard swap == -1 || swap >= memory else {
+                throw EngineError(.usage, "Minimum memoryswap limit should be larger than memory limit")
+            }
+            memorySwap = swap
+        }
+        if let cpus = options.nanoCPUs {
+            let available = Int64(sysconf(CInt(_SC_NPROCESSORS_CONF)))
+            guard cpus >= 10_000_000, cpus <= available * 1_000_000_000 else {
+                throw EngineError(
+                    .usage,
+                    "Range of CPUs is from 0.01 to \(available).00, as there are only \(available) CPUs available"
+                )
+            }
+            nanoCPUs = cpus
+        }
+        cpuset = options.cpuset ?? ""
+        pidsLimit = max(0, options.pidsLimit ?? 0)
+        if let size = options.sharedMemorySize {
+            guard size > 0 else { throw EngineError(.usage, "SHM size can not be less than 0") }
+            sharedMemorySize = size
+        }
+    }
+
+    private mutating func setLabel(_ name: String, _ value: String) {
+        if let index = labels.firstIndex(where: { $0.name == name }) {
+            labels[index].value = value
+        } else {
+            labels.append((name, value))
+        }
+    }
+
+    /// The environment of the container's processes: what every container has, overridden by its own.
+    var processEnvironment: [String] {
+        var all = [
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=\(hostname)",
+        ]
+        if terminal { all.append("TERM=xterm") }
+        return Self.environment(all + environment, lookUp: { _ in nil })
+    }
+
+    /// Each name once, the last value given; `NAME` alone takes the value that `lookUp` has, or goes.
+    private static func environment(_ texts: [String], lookUp: (String) -> String?) -> [String] {
+        var names: [String] = []
+        var values: [String: String] = [:]
+        for text in texts {
+            let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(
+                String.init
+            )
+            guard let value = parts.count == 2 ? parts[1] : lookUp(text) else {
+                names.removeAll { $0 == text }
+                values[text] = nil
+                continue
+            }
+            if values.updateValue(value, forKey: parts[0]) == nil { names.append(parts[0]) }
+        }
+        return names.map { "\($0)=\(values[$0] ?? "")" }
+    }
+
+    private static func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
+
+    private static func hostName() -> String {
+        var name = [CChar](repeating: 0, count: 65)
+        guard gethostname(&name, 64) == 0 else { return "localhost" }
+        return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+}
+
+extension ContainerConfig {
+    /// What a commit keeps of it in the new image's config, in Docker's names.
+    var imageProcess: JSONObject {
+        var object: JSONObject = ["Env": .strings(environment), "WorkingDir": .string(workingDirectory)]
+        if !user.isEmpty { object["User"] = .string(user) }
+        if !command.isEmpty { object["Cmd"] = .strings(command) }
+        if !entrypoint.isEmpty { object["Entrypoint"] = .strings(entrypoint) }
+        if !labels.isEmpty {
+            var all = JSONObject()
+            for label in labels { all[label.name] = .string(label.value) }
+            object["Labels"] = .object(all)
+        }
+        if stopSignal != "SIGTERM" { object["StopSignal"] = .string(stopSignal) }
+        return object
+    }
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import JSON
+import LinuxSys
+package import Storage
+import StoreRoot
+
+/// A container as its row says.
+package struct ContainerRecord: Sendable {
+    /// What the row remembers; whether a process runs is asked of the run directory (`ContainerState`).
+    package enum Status: String, Sendable {
+        case created
+        case running
+        case exited
+        case dead
+    }
+
+    package let id: String
+    package var name: String
+    /// The image's id.
+    package var image: String
+    package var imageReference: String
+    package var driver: String
+    package var layer: LayerID
+    /// Nanoseconds since 1970, as all times of a row.
+    package var created: Int64
+    package var status: Status
+    /// Of the last run.
+    package var exitCode: Int32?
+    package var error: String?
+    package var started: Int64?
+    package var finished: Int64?
+    var config: ContainerConfig
+
+    package var shortID: String { String(id.prefix(12)) }
+}
+
+/// The rows of containers.
+struct ContainerTable {
+    let root: StoreRoot
+
+    private static let columns =
+        "id, name, image, image_reference, driver, layer, created, status, exit_code, error, started, finished, config"
+
+    /// Containers, the newest first.
+    ///
+    /// - Parameter onlyRunning: those whose row says so; whether they do is another question (`Engine.state`).
+    func all(onlyRunning: Bool = false) throws -> [ContainerRecord] {
+        try root.database.query(
+            "SELECT \(Self.columns) FROM containers \(onlyRunning ? "WHERE status = 'running'" : "") ORDER BY created DESC",
+            row: Self.record
+        )
+    }
+
+    /// How the last run ended; `nil` if it has not, or the container is gone.
+    func exitCode(of id: String) throws -> Int32? {
+        try root.database.first("SELECT exit_code FROM containers WHERE id = ?1", [.text(id)]) { row in
+            row.optionalInteger(0).map { Int32(truncatingIfNeeded: $0) }
+        }.flatMap(\.self)
+    }
+
+    /// The container with this id, this name, or the only one whose id begins so.
+    func find(_ text: String) throws -> ContainerRecord {
+        let name = text.hasPrefix("/") ? String(text.dropFirst()) : text
+        let exact = try root.database.query(
+            "SELECT \(Self.columns) FROM containers WHERE id = ?1 OR name = ?1 ORDER BY id = ?1 DESC LIMIT 1",
+            [.text(name)],
+            row: Self.record
+        )
+        if let found = exact.first { return found }
+        let isPrefix = !name.isEmpty && name.utf8.allSatisfy { "0123456789abcdef".utf8.contains($0) }
+        let matches =
+            isPrefix
+            ? try root.database.query(
+                "SELECT \(Self.columns) FROM containers WHERE id >= ?1 AND id < ?1 || 'g' LIMIT 2",
+                [.text(name)],
+                row: Self.record
+            ) : []
+        if matches.count > 1 {
+            throw EngineError(
+                .notFound,
+                "multiple containers have an id that begins with \(name): give more of it"
+            )
+        }
+        guard let found = matches.first else { throw EngineError(.notFound, "No such container: \(text)") }
+        return found
+    }
+
+    /// Containers that were made from the image with this id.
+    func using(image: String) throws -> [ContainerRecord] {
+        try root.database.query(
+            "SELECT \(Self.columns) FROM containers WHERE image = ?1",
+            [.text(image)],
+            row: Self.record
+        )
+    }
+
+    func insert(_ record: ContainerRecord, in transaction: Transaction) throws {
+        let taken = try transaction.first("SELECT id FROM containers WHERE name = ?1", [.text(record.name)]) {
+            $0.text(0)
+        }
+        if let taken {
+            throw EngineError(
+                .conflict,
+                "Conflict. The container name \"/\(record.name)\" is already in use by container \"\(taken)\"."
+                    + " Remove or rename that container, or choose another name."
+            )
+        }
+        _ = try transaction.run(
+            """
+            INSERT INTO containers (id, name, image, image_reference, driver, layer, created, status, started, config,
+            auto_remove) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+            """,
+            [
+                .text(record.id), .text(record.name), .text(record.image), .text(record.imageReference),
+                .text(record.driver), .text(record.layer.rawValue), .integer(record.created),
+                .text(record.status.rawValue), .optional(record.started), .text(record.config.json.text),
+                .flag(record.config.removeWhenDone),
+            ]
+        )
+    }
+
+    /// Says that the container is being started; its exit state of before is forgotten.
+    func markRunning(_ id: String, started: Int64) throws {
+        try root.database.transaction(durable: false) { transaction in
+            _ = try transaction.run(
+                "UPDATE containers SET status = 'running', started = ?2, finished = NULL, exit_code = NULL, error = NULL WHERE id = ?1",
+                [.text(id), .integer(started)]
+            )
+        }
+    }
+
+    func markExited(_ id: String, exitCode: Int32, error: String?, finished: Int64) throws {
+        try root.database.transaction(durable: false) { transaction in
+            _ = try transaction.run(
+                "UPDATE containers SET status = 'exited', exit_code = ?2, error = ?3, finished = ?4 WHERE id = ?1",
+                [.text(id), .integer(Int64(exitCode)), .optional(error), .integer(finished)]
+            )
+        }
+    }
+
+    /// A start that failed: the container is what it was, with the reason.
+    func markUnstarted(_ id: String, exitCode: Int32, error: String) throws {
+        try root.database.transaction(durable: false) { transaction in
+            _ = try transaction.run(
+                """
+                UPDATE containers SET status = CASE WHEN finished IS NULL THEN 'created' ELSE 'exited' END,
+                exit_code = ?2, error = ?3 WHERE id = ?1
+                """,
+                [.text(id), .integer(Int64(exitCode)), .text(error)]
+            )
+        }
+    }
+
+    private static func record(_ row: Row) throws -> ContainerRecord {
+        guard let layer = LayerID(row.text(5)), let status = ContainerRecord.Status(rawValue: row.text(7))
+        else {
+            throw StorageError(
+                .corrupt,
+                "read container \(row.text(0)): its row names layer '\(row.text(5))' and status '\(row.text(7))'",
+                remedy: "run strata system check"
+            )
+        }
+        return ContainerRecord(
+            id: row.text(0),
+            name: row.text(1),
+            image: row.text(2),
+            imageReference: row.text(3),
+            driver: row.text(4),
+            layer: layer,
+            created: row.integer(6),
+            status: status,
+            exitCode: row.optionalInteger(8).map { Int32(truncatingIfNeeded: $0) },
+            error: row.optionalText(9),
+            started: row.optionalInteger(10),
+            finished: row.optionalInteger(11),
+            config: ContainerConfig(json: try JSON.parse(row.blob(12)))
+        )
+    }
+}

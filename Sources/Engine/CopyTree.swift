@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CLinux
+import Glibc
+import LayerDiff
+import LinuxSys
+import Storage
+import SystemPackage
+
+/// What `cp` reads: a file, or a directory with all that is in it.
+struct CopySource {
+    /// Its last name; `nil` if only the content of a directory is meant (`SRC/.`).
+    let name: TreePath?
+    let isDirectory: Bool
+    private let changes: ChangeSet
+    private let label: String
+
+    /// - Parameter root: what `/` is; `nil` for the host's.
+    static func open(_ path: FilePath, in root: CInt?, label: String, followsLink: Bool) throws -> CopySource
+    {
+        try doing("copy \(label)") {
+            let text = path.string
+            let isContent = text.hasSuffix("/.") || text == "."
+            let flags = CLINUX_O_PATH | (followsLink || isContent || text.hasSuffix("/") ? 0 : O_NOFOLLOW)
+            let found = try openPath(path, in: root, flags)
+            let status = try Files.status(of: found.raw)
+            let name = lastName(of: path)
+            if status.kind == .directory {
+                let tree = SharedFD(try Files.open(".", below: found.raw, O_RDONLY | O_DIRECTORY))
+                let list = try TreeComparison.changes(parent: nil, tree: tree.raw)
+                return CopySource(
+                    name: isContent ? nil : name,
+                    isDirectory: true,
+                    changes: ChangeSet(changes: list, tree: tree, form: PlainForm()),
+                    label: label
+                )
+            }
+            let parent: OwnedFD
+            var file = name ?? .root
+            if followsLink, let link = try? Files.readLink("/proc/self/fd/\(found.raw)"), root == nil {
+                let target = FilePath(String(decoding: link, as: UTF8.self))
+                parent = try openPath(target.removingLastComponent(), in: nil, O_RDONLY | O_DIRECTORY)
+                file = lastName(of: target) ?? .root
+            } else {
+                parent = try openPath(path.removingLastComponent(), in: root, O_RDONLY | O_DIRECTORY)
+            }
+            let set = ChangeSet(changes: [Change(.added, file)], tree: SharedFD(parent), form: PlainForm())
+            return CopySource(name: name, isDirectory: false, changes: set, label: label)
+        }
+    }
+
+    /// The entries, with `target` as the path of the source itself.
+    func entries(as target: TreePath, owner: (UInt32, UInt32)?) -> RenamedEntries {
+        let stream = ChangeStream(changes, label: label)
+        return RenamedEntries(
+            stream,
+            as: target,
+            replacing: isDirectory ? .root : changes.changes[0].path,
+            owner: owner
+        )
+    }
+}
+
+/// Where `cp` writes.
+struct CopyTarget {
+    private let root: CInt?
+    private let path: FilePath
+    private let label: String
+
+    static func host(_ path: FilePath) -> CopyTarget { CopyTarget(root: nil, path: path, label: path.string) }
+
+    static func container(_ root: CInt, _ path: FilePath, label: String) -> CopyTarget {
+        CopyTarget(root: root, path: path, label: label)
+    }
+
+    /// An existing directory.
+    static func directory(_ path: FilePath, in root: CInt?, label: String) throws -> SharedFD {
+        try doing("copy to \(label)") { SharedFD(try openPath(path, in: root, O_RDONLY | O_DIRECTORY)) }
+    }
+
+    /// Docker's rules: into an existing directory, over an existing file, or under a new name in an existing directory.
+    func receive(_ source: CopySource, owner: (UInt32, UInt32)?) throws {
+        try doing("copy to \(label)") {
+            let kind = try kindOfTarget()
+            if kind == .directory {
+                let directory = try openPath(path, in: root, O_RDONLY | O_DIRECTORY)
+                return try apply(source.entries(as: source.name ?? .root, owner: owner), below: directory.raw)
+            }
+            guard let name = lastName(of: path),
+                kind != nil || source.isDirectory || !path.string.hasSuffix("/")
+            else {
+                throw EngineError(.notFound, "copy to \(label): no such directory")
+            }
+            if kind != nil, source.isDirectory {
+                throw EngineError(.usage, "copy to \(label): cannot copy a directory over a file")
+            }
+            let parent = try openPath(path.removingLastComponent(), in: root, O_RDONLY | O_DIRECTORY)
+            try apply(source.entries(as: name, owner: owner), below: parent.raw)
+        }
+    }
+
+    /// `nil` if there is nothing of this name.
+    private func kindOfTarget() throws -> FileKind? {
+        do throws(SystemError) {
+            return try Files.status(of: openPath(path, in: root, CLINUX_O_PATH).raw).kind
+        } catch {
+            if error.errno == .noSuchFileOrDirectory { return nil }
+            throw error
+        }
+    }
+
+    private func apply(_ entries: RenamedEntries, below directory: CInt) throws {
+        var applier = TreeApplier(root: directory, form: PlainForm(), label: label)
+        _ = try applier.apply(entries)
+    }
+}
+
+private func openPath(_ path: FilePath, in root: CInt?, _ flags: CInt) throws(SystemError) -> OwnedFD {
+    let path: FilePath = path.isEmpty ? "." : path
+    if let root { return try RootedResolver.open(path, in: root, flags) }
+    return try Files.open(path, flags)
+}
+
+private func lastName(of path: FilePath) -> TreePath? {
+    guard let last = path.lexicallyNormalized().lastComponent, last.kind == .regular else { return nil }
+    return last.withPlatformString {
+        TreePath(bytes: Array(UnsafeRawBufferPointer(start: $0, count: strlen($0))))
+    }
+}
+
+/// Entries under another path and with other owners.
+final class RenamedEntries: LayerEntrySource {
+    private let source: any LayerEntrySource
+    private let target: TreePath
+    private let original: TreePath
+    private let owner: (UInt32, UInt32)?
+
+    /// - Parameter original: what the source calls the thing that is to be `target`.
+    init(
+        _ source: any LayerEntrySource,
+        as target: TreePath,
+        replacing original: TreePath = .root,
+        owner: (UInt32, UInt32)?
+    ) {
+        self.source = source
+        self.target = target
+        self.original = original
+        self.owner = owner
+    }
+
+    var label: String { source.label }
+
+    func next() throws -> LayerEntry? {
+        if Interruption.isRequested { throw EngineError(.interrupted, "copy \(label): interrupted") }
+        while var entry = try source.next() {
+            entry.path = renamed(entry.path)
+            // Content only: the directory itself stays as it is.
+            if entry.path.isRoot { continue }
+            switch entry.kind {
+            case .whiteout, .opaque:
+                throw EngineError(
+                    .usage,
+                    "copy \(label): \(entry.path) is the mark of a deleted file, not a file"
+                )
+            case .hardLink(let link): entry.kind = .hardLink(target: renamed(link))
+            default: break
+            }
+            if let owner { (entry.uid, entry.gid) = owner }
+            return entry
+        }
+        return nil
+    }
+
+    private func renamed(_ path: TreePath) -> TreePath { path == original ? target : target.appending(path) }
+
+    func readContent(_ body: (UnsafeRawBufferPointer) throws -> Void) throws { try source.readContent(body) }
+
+    func writeContent(to file: CInt) throws { try source.writeContent(to: file) }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Images
+import JSON
+package import LayerDiff
+import LayerStore
+import LinuxSys
+import Runtime
+import Storage
+import StoreRoot
+
+/// What `commit` is asked for.
+package struct CommitOptions: Sendable {
+    package var container: String
+    package var reference: String?
+    package var author = ""
+    package var message = ""
+    package var changes: [String] = []
+    /// Whether a running container stands still meanwhile.
+    package var pauses = true
+
+    package init(container: String) { self.container = container }
+}
+
+extension Engine {
+    /// Makes an image of what a container changed.
+    ///
+    /// The container lives on. Cost: that of the changes.
+    package func commit(_ options: CommitOptions) throws -> Digest {
+        let reference = try options.reference.map { try Reference(parsing: $0).tagged }
+        let changes = try ConfigChanges(options.changes)
+        let record = try containers.find(options.container)
+        guard let parentID = Digest(record.image) else {
+            throw StorageError(.corrupt, "commit \(record.name): its image is called '\(record.image)'")
+        }
+        let parent = try images.image(parentID)
+        var process = try parent?.config().process ?? JSONObject()
+        for member in record.config.imageProcess { process[member.key] = member.value }
+        var id: Digest?
+        try paused(record, options.pauses) {
+            _ = try layers.commit(record.layer, cancelled: { Interruption.isRequested }) {
+                transaction,
+                layer in
+                var commit = ImageCommit(parent: parent, diffID: layer.diffID, size: layer.size)
+                commit.references = [reference].compactMap(\.self)
+                commit.author = options.author
+                commit.message = options.message
+                commit.changes = changes
+                commit.createdBy = record.config.arguments.joined(separator: " ")
+                commit.process = process
+                let prepared = try images.prepare(commit)
+                try prepared.insert(in: transaction)
+                id = prepared.id
+            }
+        }
+        try images.writeIndex()
+        guard let id else { throw EngineError(.failed, "commit \(record.name): nothing was recorded") }
+        return id
+    }
+
+    /// Runs `body` while the container stands still, if it runs.
+    func paused<T>(_ record: ContainerRecord, _ pauses: Bool, _ body: () throws -> T) throws -> T {
+        guard pauses, try state(of: record).status == .running, let cgroup = cgroup(of: record.id) else {
+            return try body()
+        }
+        try cgroup.freeze()
+        defer { try? cgroup.thaw() }
+        return try body()
+    }
+
+    /// The container's cgroup, where there are any on this machine.
+    func cgroup(of id: String) -> Cgroup? {
+        CgroupHierarchies.detect().map { Cgroup("/strata/\(id)", in: $0) }
+    }
+
+    /// Ends every process that a killed holder left, by the cgroup, and removes that.
+    func endProcesses(of id: String) throws {
+        guard let cgroup = cgroup(of: id) else { return }
+        try cgroup.kill()
+        try cgroup.remove()
+    }
+
+    func isPaused(_ id: String) -> Bool { cgroup(of: id)?.isFrozen ?? false }
+}

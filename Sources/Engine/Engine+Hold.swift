@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import LayerStore
+import LinuxSys
+import Storage
+import StoreRoot
+import SystemPackage
+
+extension Engine {
+    /// Takes hold of a container that does not run.
+    ///
+    /// Whatever a killed holder left running is ended first.
+    ///
+    /// - Parameter verb: for the message when it runs: `start`, `remove`.
+    func hold(_ text: String, to verb: String) throws -> HeldContainer {
+        let record = try containers.find(text)
+        let lock = try lockContainer(record, to: verb)
+        // Read again: it may have been removed, or have ended, before we had the lock.
+        let current = try containers.find(record.id)
+        try endWhatIsLeft(of: current)
+        guard let layer = try layers.hold(current.layer) else {
+            throw EngineError(.conflict, "\(verb) container \(text): its layer \(current.layer) is in use")
+        }
+        let directory = try doing("open the directory of container \(current.shortID)") {
+            try Files.openDirectory(root.containerPath(current.id))
+        }
+        return HeldContainer(
+            record: try containers.find(record.id),
+            lock: lock,
+            layer: layer,
+            directory: SharedFD(directory)
+        )
+    }
+
+    /// The container's lock, exclusively.
+    ///
+    /// Somebody who only looks at it holds it for a moment, so a refusal counts only when it lasts.
+    private func lockContainer(_ record: ContainerRecord, to verb: String) throws -> SharedFD {
+        for _ in 0..<50 {
+            if let lock = try root.lock(record.id, .exclusive, wait: false) {
+                return SharedFD(lock.descriptor())
+            }
+            if try state(of: record).isRunning, try holder(of: record.id) != nil { break }
+            usleep(10_000)
+        }
+        throw EngineError(
+            .conflict,
+            "cannot \(verb) container \(record.name): it is running or another command works on it"
+        )
+    }
+
+    /// Ends and settles what a killed holder left: processes by their cgroup, the row's state, the run directory.
+    private func endWhatIsLeft(of record: ContainerRecord) throws {
+        guard record.status == .running else { return }
+        try endProcesses(of: record.id)
+        let state = try self.state(of: record)
+        try containers.markExited(
+            record.id,
+            exitCode: state.isRunning ? 137 : state.exitCode,
+            error: nil,
+            finished: (state.finished ?? .now).nanosecondsSince1970
+        )
+        try clearRunDirectory(of: record.id)
+    }
+
+    func clearRunDirectory(of id: String) throws {
+        try doing("clear the run directory of container \(id.prefix(12))") {
+            try Files.removeTree(root.containerRunPath(id))
+        }
+    }
+}

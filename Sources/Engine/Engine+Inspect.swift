@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Images
+package import JSON
+import LayerStore
+import LinuxSys
+import Storage
+import StoreRoot
+import SystemPackage
+
+/// A container with what it does now.
+package struct ContainerSummary: Sendable {
+    package var record: ContainerRecord
+    package var state: ContainerState
+
+    /// Program and arguments as one line.
+    package var command: String { record.config.arguments.joined(separator: " ") }
+    package var labels: [(name: String, value: String)] { record.config.labels }
+    package var mounts: [String] { record.config.binds.map { String($0.prefix { $0 != ":" }) } }
+    package var network: String { record.config.network }
+}
+
+extension Engine {
+    /// Containers, the newest first.
+    ///
+    /// Cost: one query, and a look at the run directory for those that run.
+    ///
+    /// - Parameter all: those that do not run too.
+    package func list(all: Bool) throws -> [ContainerSummary] {
+        try containers.all(onlyRunning: !all).compactMap { record in
+            let state = try state(of: record)
+            return all || state.isRunning ? ContainerSummary(record: record, state: state) : nil
+        }
+    }
+
+    /// What `inspect` says of a container or, where there is none of this name, of an image.
+    package func inspect(_ name: String, withSizes: Bool) throws -> JSON {
+        do {
+            return try inspectContainer(name, withSizes: withSizes)
+        } catch let error as EngineError where error.code == .notFound {
+            do {
+                return try inspectImage(name)
+            } catch let error as StorageError where error.code == .notFound || error.code == .invalid {
+                throw EngineError(.notFound, "No such object: \(name)")
+            }
+        }
+    }
+
+    package func inspectContainer(_ name: String, withSizes: Bool) throws -> JSON {
+        let record = try containers.find(name)
+        let state = try state(of: record)
+        let directory = root.containerPath(record.id)
+        let config = record.config
+        var object: JSONObject = [
+            "Id": .string(record.id),
+            "Created": .string(Timestamp(nanosecondsSince1970: record.created).rfc3339),
+            "Path": .string(config.arguments.first ?? ""),
+            "Args": .strings(config.arguments.dropFirst()),
+            "State": stateJSON(state),
+            "Image": .string(record.image),
+            "ResolvConfPath": .string(directory.appending("resolv.conf").string),
+            "HostnamePath": .string(directory.appending("hostname").string),
+            "HostsPath": .string(directory.appending("hosts").string),
+            "LogPath": .string(logPath(of: record.id).string),
+            "Name": .string("/" + record.name),
+            "RestartCount": 0,
+            "Driver": .string(record.driver),
+            "Platform": "linux",
+            "HostConfig": config.hostConfig,
+            "GraphDriver": [
+                "Name": .string(record.driver),
+                "Data": graphData(try layers.chain(record.layer), driver: record.driver),
+            ],
+            "Mounts": .array(try config.binds.map(mountJSON)),
+            "Config": config.config,
+            "NetworkSettings": ["Networks": .object([config.network: [:]])],
+        ]
+        if withSizes {
+            let usage = try layers.driver(record.driver).usage(record.layer)
+            object["SizeRw"] = .integer(usage.bytes)
+            let below = try layers.ancestry(of: record.layer).dropLast().reduce(0) { $0 + $1.size }
+            object["SizeRootFs"] = .integer(below + usage.bytes)
+        }
+        return .object(object)
+    }
+
+    private func stateJSON(_ state: ContainerState) -> JSON {
+        let never = "0001-01-01T00:00:00Z"
+        return [
+            "Status": .string(state.status.rawValue),
+            "Running": .bool(state.isRunning),
+            "Paused": .bool(state.status == .paused),
+            "Restarting": false,
+            "OOMKilled": .bool(state.outOfMemory),
+            "Dead": .bool(state.status == .dead),
+            "Pid": .integer(state.pid),
+            "ExitCode": .integer(state.exitCode),
+            "Error": .string(state.error),
+            "StartedAt": .string(state.started?.rfc3339 ?? never),
+            "FinishedAt": .string(state.isRunning ? never : state.finished?.rfc3339 ?? never),
+        ]
+    }
+
+    private func mountJSON(_ text: String) throws -> JSON {
+        let bind = try BindMount(parsing: text)
+        return [
+            "Type": "bind", "Source": .string(bind.source), "Destination": .string(bind.target),
+            "Mode": .string(bind.readOnly ? "ro" : ""), "RW": .bool(!bind.readOnly),
+            "Propagation": .string(bind.propagation),
+        ]
+    }
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Images
+import JSON
+import LayerDiff
+package import LayerStore
+package import LinuxSys
+package import Storage
+import StoreRoot
+import SystemPackage
+
+/// The tools on single layers: `strata layer …`.
+extension Engine {
+    /// The layer that a user names by its id.
+    package func layerID(_ text: String) throws -> LayerID {
+        guard let id = LayerID(text) else {
+            throw EngineError(
+                .notFound,
+                "no such layer: \(text): a layer's id has 8 characters (strata layer ls)"
+            )
+        }
+        _ = try layers.layer(id)
+        return id
+    }
+
+    package func createLayer(over parent: String?, size: Int64?) throws -> LayerID {
+        let parent = try parent.map(layerID)
+        return try layers.createPlain(over: parent, driver: try driver(above: parent), size: size)
+    }
+
+    /// A layer over another lies on that one's driver.
+    private func driver(above parent: LayerID?) throws -> String {
+        guard let parent else { return try driverName() }
+        return try layers.layer(parent).driver
+    }
+
+    /// Unpacks a layer tar, plain or compressed, as a sealed layer.
+    package func applyLayer(_ file: SharedFD, label: String, over parent: String?) throws -> LayerID {
+        let parent = try parent.map(layerID)
+        let source = try Self.stream(file, label: label)
+        do {
+            return try layers.applyPlain(source, over: parent, driver: try driver(above: parent)) {
+                try source.finish().diffID
+            }
+        } catch {
+            source.cancel()
+            throw error
+        }
+    }
+
+    private static func stream(_ file: SharedFD, label: String) throws -> LayerStream {
+        try LayerStream(source: DescriptorSource(file), options: LayerStreamOptions(label: label))
+    }
+
+    /// The changes of a layer as a layer tar.
+    package func writeLayer(_ text: String, to file: SharedFD) throws {
+        let id = try layerID(text)
+        let tee = TarTee(
+            ChangeStream(try layers.changes(id), label: "layer \(id)"),
+            sink: DescriptorSink(file)
+        )
+        while try tee.next() != nil {}
+        try tee.finish()
+    }
+
+    /// Rows against disk, and every layer against its content.
+    package func check(isRepairing: Bool) throws -> [CheckFinding] {
+        try layers.check(
+            isRepairing: isRepairing,
+            cancelled: { Interruption.isRequested },
+            source: storedLayer
+        )
+    }
+
+    /// The layer's blob, if there is one.
+    private func storedLayer(_ diffID: Digest) throws -> LayerStream? {
+        guard let record = try images.blobs.records(ofLayer: diffID).first else { return nil }
+        var options = LayerStreamOptions(label: "layer \(diffID)")
+        options.expectedBlobDigest = record.digest
+        options.expectedDiffID = diffID
+        let file = try images.blobs.open(record)
+        return try LayerStream(source: FileRegion(file, offset: 0, length: record.size), options: options)
+    }
+}
+
+/// Reads a descriptor from where it stands, a pipe too.
+final class DescriptorSource: ByteSource, Sendable {
+    private let file: SharedFD
+
+    init(_ file: SharedFD) { self.file = file }
+
+    func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
+        let file = file
+        return try system("read") { Glibc.read(file.raw, buffer.baseAddress, buffer.count) }
+    }
+}

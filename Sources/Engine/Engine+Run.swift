@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Images
+import JSON
+import Launch
+import LayerStore
+import LinuxSys
+import Runtime
+import Storage
+import StoreRoot
+package import Supervisor
+import SystemPackage
+
+/// How the terminal or the pipes of a command meet a container's.
+package struct Attachment: Sendable {
+    /// Standard input is passed on.
+    package var input = false
+    /// Signals that come to this process go to the container.
+    package var proxiesSignals = true
+    package var detachKeys = DetachKeys.standard
+
+    package init() {}
+}
+
+extension Engine {
+    /// Makes a container, runs it in front, and gives its exit code.
+    ///
+    /// With `--rm` and without a terminal this process is the holder: its descriptors are the container's. Otherwise a
+    /// supervisor holds it and this process is attached to that.
+    package func run(_ options: ContainerOptions, _ attachment: Attachment) throws -> Int32 {
+        let container = try make(options, status: .running)
+        if options.removeWhenDone, !options.terminal {
+            return try runHere(container, attachment)
+        }
+        return try runAttached(container, attachment)
+    }
+
+    /// Makes a container and leaves it running in the background.
+    package func runDetached(_ options: ContainerOptions) throws -> ContainerRecord {
+        let container = try make(options, status: .running)
+        try undoing(container) { try supervise(container, client: nil) }
+        return container.record
+    }
+
+    /// The steps that `run` with these options would take in the new process, one a line.
+    ///
+    /// Makes nothing.
+    package func launchPlan(_ options: ContainerOptions) throws -> String {
+        let image = try images.resolve(options.image)
+        let id = ContainerNames.randomID()
+        let config = try configuration(options, image: image, id: id)
+        let spec = try config.spec(id: id, directory: root.containerPath(id))
+        var start = StartOptions(initProcess: config.usesInit, cgroup: spec.linux.cgroupsPath)
+        if config.terminal { start.io = .terminal(nil) }
+        return "\(try Container.plan(spec, options: start))"
+    }
+
+    // MARK: - This process holds it
+
+    private func runHere(_ container: HeldContainer, _ attachment: Attachment) throws -> Int32 {
+        let id = container.record.id
+        let relay = try SignalRelay.of(attachment.proxiesSignals ? Self.proxiedSignals : [])
+        var code: Int32 = 125
+        do {
+            let input = attachment.input ? nil : SharedFD(try Files.open("/dev/null", O_RDONLY))
+            let io = ContainerIO.descriptors(input: input?.raw ?? 0, output: 1, error: 2)
+            let running = try start(container, io: io)
+            try recordHolder(container.record, pid: running.pid)
+            code = try wait(for: running, relay).code
+            try running.cgroup?.remove()
+        } catch {
+            dispose(of: container)
+            throw error
+        }
+        try clearRunDirectory(of: id)
+        dispose(of: container)
+        return code
+    }
+
+    /// What Docker passes on: all that a program can catch but those that concern this process alone.
+    private static let proxiedSignals: [CInt] = [
+        SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM, SIGALRM, SIGVTALRM, SIGIO, SIGXCPU, SIGCONT,
+        SIGTSTP,
+    ]
+
+    func wait(for running: borrowing RunningContainer, _ relay: borrowing SignalRelay) throws -> ProcessExit {
+        while true {
+            var list = [
+                pollfd(fd: running.process.pidfd.raw, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: relay.fd, events: Int16(POLLIN), revents: 0),
+            ]
+            try system("poll") { poll(&list, nfds_t(list.count), -1) }
+            if list[1].revents != 0 { for signal in relay.next() { try? running.signal(signal) } }
+            if list[0].revents != 0 { return try running.wait() }
+        }
+    }
+
+    /// Starts the container's process with this process as its holder.
+    private func start(_ container: HeldContainer, io: ContainerIO) throws -> RunningContainer {
+        let launch = try prepareLaunch(of: container)
+        var options = launch.options
+        options.io = io
+        return try Self.starting {
+            try Container.start(launch.spec, root: launch.root(), options: options).finish()
+        }
+    }
+
+    /// A start that the runtime refuses ends the command with Docker's code: 125, 126 or 127.
+    static func starting<T: ~Copyable>(_ body: () throws -> T) throws -> T {
+        do {
+            return try body()
+        } catch let error as RuntimeError {
+            throw StartFailure(error.description, code: error.exitCode)
+        }
+    }
+
+    // MARK: - Whoever holds it
+
+    /// Takes the container away, for `--rm` and after a start that failed.
+    ///
+    /// What cannot be removed now is left to recovery.
+    func dispose(of container: HeldContainer) {
+        let id = container.record.id
+        do {
+            try root.database.transaction(durable: false) { transaction in
+                _ = try transaction.run("DELETE FROM containers WHERE id = ?", [.text(id)])
+                try layers.deleteRow(container.layer.id, in: transaction)
+            }
+            layers.discard(container.layer)
+            try Files.removeTree(root.containerPath(id))
+            root.removeLock(id)
+        } catch {
+            options.warn("remove container \(container.record.shortID): \(error); it will be tried again")
+        }
+    }
+
+    /// A start that fails leaves what Docker leaves: nothing of an `--rm` container, else a container that never ran.
+    func undoing<T>(_ container: HeldContainer, _ body: () throws -> T) throws -> T {
+        do {
+            return try body()
+        } catch {
+            try? clearRunDirectory(of: container.record.id)
+            if container.record.config.removeWhenDone {
+                dispose(of: container)
+            } else {
+                let code = (error as? StartFailure)?.code ?? 125
+                try? containers.markUnstarted(container.record.id, exitCode: code, error: "\(error)")
+            }
+            throw error
+        }
+    }
+
+    /// The run directory of a container that starts: empty and there.
+    func makeRunDirectory(of id: String) throws {
+        try root.makeRunDirectory()
+        try doing("make the run directory of container \(id.prefix(12))") {
+            let path = root.containerRunPath(id)
+            if try !Files.ensureDirectory(path) {
+                try Files.removeTree(path)
+                try Files.makeDirectory(path)
+            }
+        }
+    }
+
+    private func recordHolder(_ record: ContainerRecord, pid: CInt) throws {
+        try makeRunDirectory(of: record.id)
+        let path = root.containerRunPath(record.id).appending(RunFile.state)
+        let holder = HolderRecord(pid: pid, started: .now, supervisor: getpid())
+        try doing("record container \(record.shortID)") {
+            try Files.replace(path, with: holder.json.bytes(), durable: false)
+        }
+    }
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import JSON
+import LayerStore
+import LinuxSys
+import Runtime
+import Storage
+import StoreRoot
+import Supervisor
+import SystemPackage
+
+/// All that a holder needs to start a container's process.
+struct PreparedLaunch {
+    /// Where the root file system comes from, with descriptors of this process.
+    enum Root {
+        case mount(SharedFD)
+        case fileSystem(home: SharedFD, type: String, directory: String, data: String)
+        case directory(home: SharedFD, String)
+    }
+
+    var spec: Spec
+    var options: StartOptions
+    var source: Root
+    /// Serves the mount; whoever holds the container holds it too.
+    var companion: SharedFD?
+
+    /// Every descriptor that the start needs.
+    var descriptors: [CInt] {
+        switch source {
+        case .mount(let mount): [mount.raw] + (companion.map { [$0.raw] } ?? [])
+        case .fileSystem(let home, _, _, _), .directory(let home, _):
+            [home.raw] + (companion.map { [$0.raw] } ?? [])
+        }
+    }
+
+    /// For a start by this process, which keeps its descriptors.
+    func root() throws -> ContainerRoot {
+        switch source {
+        case .mount(let mount): .mount(try mount.fd.duplicate())
+        case .fileSystem(let home, let type, let directory, let data):
+            .idMappedFileSystem(home: try home.fd.duplicate(), type: type, directory: directory, data: data)
+        case .directory(let home, let directory):
+            .idMappedDirectory(home: try home.fd.duplicate(), directory: directory)
+        }
+    }
+}
+
+extension Engine {
+    /// Mounts the container's layer and composes its specification, which is kept as `config.json` beside it.
+    func prepareLaunch(of container: HeldContainer) throws -> PreparedLaunch {
+        let record = container.record
+        var spec = try record.config.spec(id: record.id, directory: root.containerPath(record.id))
+        let mounted = try layers.mount(container.layer, record.config.userNamespace ? .readOnly : .readWrite)
+        let companion = mounted.companion
+        let tree = SharedFD(try mounted.asDetachedMount())
+        let user = try UserLookup.resolve(record.config.user, root: tree.raw)
+        spec.process.user = user.specUser
+        if !spec.process.env.contains(where: { $0.hasPrefix("HOME=") }) {
+            spec.process.env.append("HOME=\(user.home)")
+        }
+        let source = try record.config.userNamespace ? idMappedRoot(of: container, spec) : .mount(tree)
+        try ContainerFiles.write("config.json", spec.json.text, into: container.directory.raw)
+        var options = StartOptions(
+            initProcess: record.config.usesInit,
+            cache: root.path.appending("cache"),
+            cgroup: spec.linux.cgroupsPath
+        )
+        options.parentDeathSignal = SIGKILL
+        return PreparedLaunch(spec: spec, options: options, source: source, companion: companion)
+    }
+
+    /// An id-mapped clone of the driver's home, from which the child makes the mount inside its own namespaces.
+    private func idMappedRoot(of container: HeldContainer, _ spec: Spec) throws -> PreparedLaunch.Root {
+        let driver = try layers.driver(container.layer.driver)
+        guard let mapping = driver as? any IDMappedMounting else {
+            throw EngineError(
+                .unsupported,
+                "--userns: storage driver \(container.layer.driver) cannot map ids; use overlay2 or vfs"
+            )
+        }
+        let shape = try mapping.idMappedMount(container.layer.id, over: container.layer.parents)
+        let home = try doing("map the ids of \(container.layer.driver)'s directory") {
+            let path = root.home(ofDriver: container.layer.driver)
+            let directory = try Files.openDirectory(path)
+            let clone = try DetachedMount.clone("", below: directory.raw)
+            let namespace = try UserNamespace.make(spec.linux)
+            try DetachedMount.mapIDs(by: namespace.raw, on: clone.raw)
+            return SharedFD(clone)
+        }
+        switch shape {
+        case .fileSystem(let type, let directory, let data):
+            return .fileSystem(home: home, type: type, directory: directory.string, data: data)
+        case .directory(let directory): return .directory(home: home, directory.string)
+        }
+    }
+}

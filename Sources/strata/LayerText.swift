@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Engine
+import Format
+import JSON
+import LayerDiff
+import LayerStore
+import LinuxSys
+import Storage
+
+/// Layers as listings and `layer inspect` show them.
+enum LayerText {
+    static func row(_ row: LayerRow, now: Timestamp, full: Bool) -> JSON {
+        func digest(_ digest: Digest?) -> JSON {
+            .string(digest.map { full ? "\($0)" : String($0.hex.prefix(12)) } ?? "")
+        }
+        return [
+            "ID": .string(row.id.rawValue),
+            "Driver": .string(row.driver),
+            "Kind": .string(row.kind.rawValue),
+            "Parent": .string(row.parent?.rawValue ?? ""),
+            "Sealed": .bool(row.isSealed),
+            "ChainID": digest(row.chainID),
+            "DiffID": digest(row.diffID),
+            "CreatedSince": .string(Human.ago(seconds: now.seconds - row.created.seconds)),
+            "CreatedAt": .string(row.created.rfc3339),
+            "Size": .string(Human.size(row.size)),
+        ]
+    }
+
+    static func json(_ row: LayerRow, engine: Engine) throws -> JSON {
+        let usage = try engine.layers.driver(row.driver).usage(row.id)
+        return [
+            "Id": .string(row.id.rawValue),
+            "Driver": .string(row.driver),
+            "Kind": .string(row.kind.rawValue),
+            "Chain": .strings(try engine.layers.chain(row.id).ids.map(\.rawValue)),
+            "Sealed": .bool(row.isSealed),
+            "ChainId": row.chainID.map { .string("\($0)") } ?? .null,
+            "DiffId": row.diffID.map { .string("\($0)") } ?? .null,
+            "Created": .string(row.created.rfc3339),
+            "Usage": ["Bytes": .integer(usage.bytes), "Inodes": .integer(usage.inodes)],
+        ]
+    }
+
+    static func usage(_ layer: LayerDiskUsage) -> JSON {
+        [
+            "ID": .string(layer.id.rawValue),
+            "Driver": .string(layer.driver),
+            "Kind": .string(layer.row?.kind.rawValue ?? "(no row)"),
+            "Size": .string(Human.size(layer.usage.bytes)),
+            "Inodes": .string("\(layer.usage.inodes)"),
+            "Users": .string("\(layer.users)"),
+        ]
+    }
+}

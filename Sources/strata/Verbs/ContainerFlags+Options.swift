@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Command
+import Engine
+import Glibc
+import LinuxSys
+import SystemPackage
+
+extension ContainerOptions {
+    /// What the flags of `create` and `run` ask for.
+    init(_ parsed: Parsed) throws {
+        self.init()
+        let words = parsed.arguments
+        image = words.first ?? ""
+        command = Array(words.dropFirst())
+        name = parsed.string("name")
+        entrypoint = parsed.isSet("entrypoint") ? parsed.string("entrypoint") ?? "" : nil
+        environment = try EnvironmentFile.variables(parsed.wordList("env-file")) + parsed.list("env")
+        workingDirectory = parsed.string("workdir")
+        user = parsed.string("user")
+        hostname = parsed.string("hostname")
+        labels = parsed.list("label")
+        terminal = parsed.flag("tty")
+        interactive = parsed.flag("interactive")
+        removeWhenDone = parsed.flag("rm")
+        readOnly = parsed.flag("read-only")
+        usesInit = parsed.flag("init")
+        userNamespace = parsed.flag("userns")
+        network = parsed.string("network") ?? network
+        volumes = parsed.list("volume")
+        temporaryFileSystems = parsed.list("tmpfs")
+        memory = parsed.bytes("memory")
+        nanoCPUs = parsed.nanos("cpus")
+        cpuset = parsed.string("cpuset-cpus")
+        pidsLimit = parsed.int("pids-limit")
+        sharedMemorySize = parsed.bytes("shm-size")
+        addedCapabilities = parsed.list("cap-add")
+        droppedCapabilities = parsed.list("cap-drop")
+        securityOptions = parsed.list("security-opt")
+        stopSignal = parsed.string("stop-signal")
+        stopTimeout = parsed.int("stop-timeout").map { Int(clamping: $0) }
+        for word in parsed.wordList("volume") + [parsed.word("workdir")].compactMap(\.self)
+        where word.text.utf8.elementsEqual(word.bytes) == false {
+            throw EngineError(
+                .usage,
+                "'\(word.text)' is not UTF-8: paths in a container's configuration must be (OCI)"
+            )
+        }
+    }
+}
+
+/// `--env-file`: a variable a line, `#` begins a comment.
+enum EnvironmentFile {
+    static func variables(_ files: [Word]) throws -> [String] {
+        var variables: [String] = []
+        for file in files {
+            let path = FilePath(file.bytes)
+            let descriptor = try Files.open(path, O_RDONLY)
+            let bytes = try Files.contents(of: descriptor.raw, limit: 16 << 20, name: path.string)
+            for line in bytes.split(separator: UInt8(ascii: "\n")) {
+                var text = String(decoding: line, as: UTF8.self)
+                while let first = text.first, first == " " || first == "\t" { text.removeFirst() }
+                if text.isEmpty || text.hasPrefix("#") { continue }
+                let name = text.prefix { $0 != "=" }
+                guard !name.isEmpty, !name.contains(where: { $0 == " " || $0 == "\t" }) else {
+                    throw EngineError(
+                        .usage,
+                        "poorly formatted environment: variable '\(name)' contains whitespaces"
+                    )
+                }
+                variables.append(text)
+            }
+        }
+        return variables
+    }
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import SystemPackage
+import TestGates
+import Testing
+
+/// Detached containers: what holds them, what they log, how they end.
+@Suite(.requires(.root, .overlay, .program("busybox")), .serialized)
+struct LifecycleTests {
+    private func withBusybox(_ body: (Strata) throws -> Void) throws {
+        let strata = try Strata(driver: "overlay2")
+        try strata.importBusybox()
+        try body(strata)
+    }
+
+    @Test
+    func detachedContainerFromStartToRemoval() throws {
+        try withBusybox { strata in
+            let id = try strata.ok(
+                "run",
+                "-d",
+                "--name",
+                "web",
+                "busybox",
+                "/bin/sh",
+                "-c",
+                "echo up; trap 'exit 3' TERM; while :; do sleep 0.1; done"
+            ).line
+            #expect(id.count == 64)
+            #expect(try strata.ok("ps", "--format", "{{.Names}} {{.State}}").text == "web running\n")
+            #expect(try strata("rm", "web").code == 1)
+            #expect(try strata("run", "--name", "web", "busybox", "true").code == 125)
+            #expect(try strata.ok("exec", "web", "/bin/echo", "inside").text == "inside\n")
+            #expect(try strata("exec", "web", "/bin/sh", "-c", "exit 9").code == 9)
+            #expect(try strata("exec", "web", "nothing-here").code == 127)
+            #expect(try strata.ok("stop", "web").text == "web\n")
+            #expect(try strata.ok("wait", "web").text == "3\n")
+            #expect(try strata.ok("logs", "web").text == "up\n")
+            #expect(
+                try strata.ok("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "web").text
+                    == "exited 3\n"
+            )
+            try strata.ok("start", "web")
+            #expect(try strata.ok("kill", "web").text == "web\n")
+            #expect(try strata.ok("wait", "web").text == "137\n")
+            #expect(try strata.ok("rm", String(id.prefix(6))).line == String(id.prefix(6)))
+            #expect(try strata("inspect", "web").code == 1)
+        }
+    }
+
+    @Test
+    func removedWhenDone() throws {
+        try withBusybox { strata in
+            let id = try strata.ok("run", "-d", "--rm", "busybox", "/bin/sleep", "0.3").line
+            try strata.ok("wait", id)
+            for _ in 0..<50 where !(try strata.ok("ps", "-aq").text.isEmpty) {
+                try Program.shell("sleep 0.1")
+            }
+            #expect(try strata.ok("ps", "-aq").text == "")
+        }
+    }
+
+    @Test
+    func killingTheHolderEndsTheContainer() throws {
+        try withBusybox { strata in
+            let running = try strata.start("run", "--rm", "--name", "held", "busybox", "/bin/sleep", "1000")
+            for _ in 0..<100 where try strata.ok("ps", "-q").text.isEmpty { try Program.shell("sleep 0.05") }
+            running.signal(9)
+            _ = try running.wait()
+            #expect(try Program.run(["sh", "-c", "sleep 0.3; pgrep -f 'sleep 1000'"]).code == 1)
+            // The next writing command finds and clears what is left.
+            try strata.ok("run", "--rm", "busybox", "/bin/true")
+            #expect(try strata.ok("ps", "-aq").text == "")
+        }
+    }
+
+    @Test
+    func terminationIsPassedOn() throws {
+        try withBusybox { strata in
+            let running = try strata.start(
+                "run",
+                "--rm",
+                "busybox",
+                "/bin/sh",
+                "-c",
+                "trap 'echo got; exit 5' TERM; echo ready; while :; do sleep 0.1; done"
+            )
+            for _ in 0..<100 where try strata.ok("ps", "-q").text.isEmpty { try Program.shell("sleep 0.05") }
+            try Program.shell("sleep 0.5")
+            running.signal(15)
+            let outcome = try running.wait()
+            #expect(outcome.code == 5 && outcome.text == "ready\ngot\n", "\(outcome)")
+        }
+    }
+
+    @Test
+    func nothingIsMountedInTheHostsTable() throws {
+        try withBusybox { strata in
+            try strata.ok("run", "-d", "--name", "c", "busybox", "/bin/sleep", "100")
+            let mounts = try Program.shell("cat /proc/self/mountinfo").text
+            #expect(!mounts.contains(strata.root.string))
+            try strata.ok("rm", "-f", "c")
+        }
+    }
+
+    @Test
+    func copiesAndExports() throws {
+        try withBusybox { strata in
+            let place = strata.directory.path.string
+            try strata.ok("run", "--name", "c", "busybox", "/bin/sh", "-c", "mkdir /d; echo one > /d/f")
+            try strata.ok("cp", "c:/d", "\(place)/out")
+            #expect(try Program.shell("cat \(place)/out/f").text == "one\n")
+            try Program.shell("echo two > \(place)/in")
+            try strata.ok("cp", "\(place)/in", "c:/d/g")
+            #expect(try strata.ok("export", "c", "-o", "\(place)/all.tar").code == 0)
+            #expect(try Program.shell("tar xOf \(place)/all.tar d/g d/f").text == "two\none\n")
+        }
+    }
+}
