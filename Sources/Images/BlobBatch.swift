@@ -7,9 +7,11 @@ import Storage
 import StoreRoot
 import Synchronization
 
-/// The blobs of one image on their way into the store: held while the image is put together, made durable together.
+/// The blobs of one image on their way into the store: held while the image is put together, made durable
+/// together.
 ///
-/// Until `commit` nothing of it has a name; a batch that is dropped, or whose process is killed, leaves nothing.
+/// Until `commit` nothing of it has a name; a batch that is dropped, or whose process is killed, leaves
+/// nothing.
 final class BlobBatch: Sendable {
     private struct New {
         var file: SharedFD

@@ -10,9 +10,10 @@ package import SystemPackage
 
 /// The content store `oci/`: an OCI image layout, whose `index.json` is written and never read.
 ///
-/// A blob counts only if a row names it; whatever else lies in `blobs/` is garbage, perhaps torn by a power cut.
-/// The lock of a blob is named by its digest. Whoever needs a blob to stay holds it shared, from before asking for the
-/// row until another row names the blob; whoever removes one holds it exclusively, and never waits for that.
+/// A blob counts only if a row names it; whatever else lies in `blobs/` is garbage, perhaps torn by a power
+/// cut. The lock of a blob is named by its digest. Whoever needs a blob to stay holds it shared, from before
+/// asking for the row until another row names the blob; whoever removes one holds it exclusively, and never
+/// waits for that.
 package final class BlobStore: Sendable {
     package let path: FilePath
     private let root: StoreRoot
@@ -83,7 +84,8 @@ package final class BlobStore: Sendable {
 
     /// Opens a blob that has a row.
     ///
-    /// Fails with `.corrupt` if the file is gone or has another size than the row says; the content is not read.
+    /// Fails with `.corrupt` if the file is gone or has another size than the row says; the content is not
+    /// read.
     package func open(_ record: Record) throws -> SharedFD {
         let file: SharedFD
         do {

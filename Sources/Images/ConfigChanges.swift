@@ -213,7 +213,8 @@ package struct ConfigChanges: Sendable {
     }
 }
 
-/// Words as a Dockerfile has them: quotes, backslashes, `$NAME`, `${NAME}`, `${NAME:-word}` and `${NAME:+word}`.
+/// Words as a Dockerfile has them: quotes, backslashes, `$NAME`, `${NAME}`, `${NAME:-word}` and
+/// `${NAME:+word}`.
 enum ShellWords {
     static func split(_ text: String, _ environment: [String: String]) throws(StorageError) -> [String] {
         var lexer = Lexer(rest: text[...], environment: environment)

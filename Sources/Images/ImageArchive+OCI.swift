@@ -46,7 +46,8 @@ extension ImageArchive {
         return annotations[imageNameAnnotation] ?? annotations[referenceNameAnnotation]
     }
 
-    /// Entries of one name are the platforms of one image, and so are entries without a name that say their platform.
+    /// Entries of one name are the platforms of one image, and so are entries without a name that say their
+    /// platform.
     private static func groups(_ descriptors: [Descriptor]) -> [[Descriptor]] {
         var order: [String] = []
         var groups: [String: [Descriptor]] = [:]

@@ -10,8 +10,8 @@ package import SystemPackage
 
 /// An archive of images: docker-archive, oci-archive, or a directory with either's content.
 ///
-/// Everything it says is hostile until it is verified. Documents are read and checked here; layers are read, and their
-/// digests checked, when the image is loaded.
+/// Everything it says is hostile until it is verified. Documents are read and checked here; layers are read,
+/// and their digests checked, when the image is loaded.
 package struct ImageArchive: Sendable {
     package let label: String
     package var images: [ArchiveImage]
@@ -36,7 +36,8 @@ package struct ImageArchive: Sendable {
         return try open(file, label: path.string, for: store, platform: platform)
     }
 
-    /// Reads an archive from a descriptor, which may be a pipe: then it is copied to a file without a name first.
+    /// Reads an archive from a descriptor, which may be a pipe: then it is copied to a file without a name
+    /// first.
     package static func open(
         _ file: SharedFD,
         label: String,

@@ -28,7 +28,8 @@ extension ImageConfig {
 
     private func list(_ name: String) -> [String]? { process[name]?.strings }
 
-    /// What a later reader relies on, so that a wrong type is refused when the image comes in and not when it runs.
+    /// What a later reader relies on, so that a wrong type is refused when the image comes in and not when it
+    /// runs.
     static func check(_ json: JSONObject, label: String) throws(StorageError) {
         for name in ["created", "author", "comment", "variant"] {
             guard json[name].map({ $0.string != nil || $0.isNull }) ?? true else {

@@ -6,10 +6,11 @@ import Storage
 import StoreRoot
 import Synchronization
 
-/// An image on its way into the store: give `layers` to whoever unpacks them (or to nobody), then call `finish`.
+/// An image on its way into the store: give `layers` to whoever unpacks them (or to nobody), then call
+/// `finish`.
 ///
-/// Each layer is read once: what unpacks it stores and verifies it on the way. Until `finish` has returned nothing of the
-/// image can be seen, and a load that is dropped leaves nothing behind.
+/// Each layer is read once: what unpacks it stores and verifies it on the way. Until `finish` has returned
+/// nothing of the image can be seen, and a load that is dropped leaves nothing behind.
 package final class ImageLoad: Sendable {
     package let config: ImageConfig
     package let id: Digest
@@ -72,7 +73,8 @@ package final class ImageLoad: Sendable {
         self.layers = layers
     }
 
-    /// Reads what nobody read, makes the blobs durable, and records the image with its names in one transaction.
+    /// Reads what nobody read, makes the blobs durable, and records the image with its names in one
+    /// transaction.
     ///
     /// Fails, and records nothing, if a layer is not what the image says.
     package func finish() throws -> LoadedImage {

@@ -10,9 +10,11 @@ import StoreRoot
 package typealias LayerBlobMaker = (_ chainID: Digest, _ diffID: Digest, _ sink: any ByteSink) throws -> Void
 
 extension ImageStore {
-    /// Gives an image what it lacks to leave this store: blobs of its layers (plain tars), config and manifest.
+    /// Gives an image what it lacks to leave this store: blobs of its layers (plain tars), config and
+    /// manifest.
     ///
-    /// All is durable and recorded when this returns. Fails with `.corrupt` if what `make` wrote has not the layer's DiffID.
+    /// All is durable and recorded when this returns. Fails with `.corrupt` if what `make` wrote has not the
+    /// layer's DiffID.
     @discardableResult
     package func complete(_ id: Digest, make: LayerBlobMaker) throws -> Image {
         guard let image = try image(id) else { throw StorageError(.notFound, "No such image: \(id)") }

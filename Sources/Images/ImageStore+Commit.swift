@@ -18,7 +18,8 @@ package struct ImageCommit: Sendable {
     /// What made the layer, for the history: the container's command.
     package var createdBy = ""
     package var changes: ConfigChanges?
-    /// The container's own settings over those of the image (Docker's names), if they shall go into the image.
+    /// The container's own settings over those of the image (Docker's names), if they shall go into the
+    /// image.
     package var process: JSONObject?
     package var created = Timestamp.now
     package var references: [Reference] = []

@@ -20,10 +20,11 @@ package struct ImageImport: Sendable {
 }
 
 extension ImageStore {
-    /// Reads a tar of a root file system, however compressed, to its end, and makes an image of one layer of it.
+    /// Reads a tar of a root file system, however compressed, to its end, and makes an image of one layer of
+    /// it.
     ///
-    /// The tar is kept as it came, xz and bzip2 apart, for which OCI has no type: those are kept plain. It is read once more
-    /// by whoever unpacks the layer of the load that this gives.
+    /// The tar is kept as it came, xz and bzip2 apart, for which OCI has no type: those are kept plain. It is
+    /// read once more by whoever unpacks the layer of the load that this gives.
     package func importRootFS(_ file: SharedFD, _ options: ImageImport) throws -> ImageLoad {
         try blobs.establish()
         let batch = BlobBatch(blobs)

@@ -12,8 +12,8 @@ extension ImageStore {
 
     /// Rewrites `oci/index.json` from the rows: one entry for each name, and one for an image without a name.
     ///
-    /// It is output only, so it is replaced as a whole but not synced. The reference name is the short form, which other
-    /// tools take as it is: `skopeo inspect oci:<root>/oci:busybox:latest`.
+    /// It is output only, so it is replaced as a whole but not synced. The reference name is the short form,
+    /// which other tools take as it is: `skopeo inspect oci:<root>/oci:busybox:latest`.
     package func writeIndex() throws {
         try blobs.establish()
         // Whoever writes last must have read last.

@@ -8,7 +8,8 @@ extension ImageStore {
     package func load(_ image: ArchiveImage) throws -> ImageLoad {
         try blobs.establish()
         let batch = BlobBatch(blobs)
-        // A docker-archive does not say how its layers shall lie in the store: if the image is here, it stays as it is.
+        // A docker-archive does not say how its layers shall lie in the store: if the image is here, it stays
+        // as it is.
         var manifest = image.manifest
         if manifest == nil, let known = try self.image(image.id)?.manifestDigest {
             manifest = try heldManifest(known, in: batch)
@@ -32,7 +33,8 @@ extension ImageStore {
         )
     }
 
-    /// The manifest of an image of this store, if all its blobs are there; they stay as long as `batch` lives.
+    /// The manifest of an image of this store, if all its blobs are there; they stay as long as `batch`
+    /// lives.
     private func heldManifest(_ digest: Digest, in batch: BlobBatch) throws -> Manifest? {
         guard let record = try batch.existing(digest) else { return nil }
         let bytes = try blobs.contents(digest, limit: ImageLimits.manifestBytes)
@@ -41,7 +43,8 @@ extension ImageStore {
         return manifest
     }
 
-    /// The layers of an image, read from their blobs; `open` fails with `.notFound` for one that has none yet.
+    /// The layers of an image, read from their blobs; `open` fails with `.notFound` for one that has none
+    /// yet.
     ///
     /// A layer may be read as long as its source lives; nothing is locked before `open`.
     package func sources(of id: Digest) throws -> [LayerSource] {

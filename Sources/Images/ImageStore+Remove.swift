@@ -35,15 +35,17 @@ package struct RemovedImages: Sendable {
     }
 
     package var lines: [Line] = []
-    /// ChainIDs that no image has any more, the top first: their layers can go, if no container stands on them.
+    /// ChainIDs that no image has any more, the top first: their layers can go, if no container stands on
+    /// them.
     package var releasedChains: [Digest] = []
 }
 
 extension ImageStore {
-    /// `rmi`: takes the name `text` away, and the image itself with its last name; by id, the image with all its names.
+    /// `rmi`: takes the name `text` away, and the image itself with its last name; by id, the image with all
+    /// its names.
     ///
-    /// Fails with `.inUse` and Docker's words where a container or another image stands in the way; `force` overrides
-    /// stopped containers and several names, never running containers or images made from this one.
+    /// Fails with `.inUse` and Docker's words where a container or another image stands in the way; `force`
+    /// overrides stopped containers and several names, never running containers or images made from this one.
     /// - Parameter users: all containers of the store.
     /// - Parameter prune: whether parents without a name go too.
     package func remove(

@@ -27,7 +27,8 @@ package struct ImageToSave: Sendable {
 }
 
 extension ImageStore {
-    /// What the arguments of `save` mean: by name without tag all tags of the repository, by id the image without a name.
+    /// What the arguments of `save` mean: by name without tag all tags of the repository, by id the image
+    /// without a name.
     package func selectForSaving(_ arguments: [String]) throws -> [ImageToSave] {
         var selected: [ImageToSave] = []
         func add(_ image: Image, _ references: [Reference]) {

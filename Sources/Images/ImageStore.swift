@@ -7,8 +7,9 @@ package import StoreRoot
 
 /// The images of a store: rows, and blobs in `oci/`.
 ///
-/// An image's id is the digest of its config. Its row appears in one durable transaction with its names, after all its
-/// blobs are on disk. A layer without a blob (a committed one) gets it when it is first asked for.
+/// An image's id is the digest of its config. Its row appears in one durable transaction with its names,
+/// after all its blobs are on disk. A layer without a blob (a committed one) gets it when it is first asked
+/// for.
 package final class ImageStore: Sendable {
     package let root: StoreRoot
     package let blobs: BlobStore

@@ -104,7 +104,8 @@ package struct Manifest: Sendable {
         Descriptor(mediaType: mediaType, digest: digest, size: Int64(bytes.count))
     }
 
-    /// Parses and checks `bytes`; what it says of itself must agree with `expected`, the type it was found under.
+    /// Parses and checks `bytes`; what it says of itself must agree with `expected`, the type it was found
+    /// under.
     init(parsing bytes: [UInt8], as expected: String, label: String) throws {
         let json = try document(bytes, limit: ImageLimits.manifestBytes, label: label)
         let type = try checkedType(of: json, found: expected, label: label)
@@ -204,7 +205,8 @@ func document(_ bytes: [UInt8], limit: Int, label: String) throws(StorageError) 
     throw StorageError(.invalid, "\(label): not a JSON object")
 }
 
-/// The type of a manifest or index: its own word and that of whoever pointed to it must agree (CVE-2021-41190).
+/// The type of a manifest or index: its own word and that of whoever pointed to it must agree
+/// (CVE-2021-41190).
 private func checkedType(of json: JSON, found: String, label: String) throws(StorageError) -> String {
     guard json["schemaVersion"]?.int == 2 else {
         throw StorageError(

@@ -20,7 +20,8 @@ package enum MediaType {
     package static func isManifest(_ type: String) -> Bool { type == ociManifest || type == dockerManifest }
     package static func isConfig(_ type: String) -> Bool { type == ociConfig || type == dockerConfig }
 
-    /// How a layer of this type is compressed; `nil` if it is no layer that we can unpack (encrypted ones, say).
+    /// How a layer of this type is compressed; `nil` if it is no layer that we can unpack (encrypted ones,
+    /// say).
     package static func layerCompression(_ type: String) -> Compression? {
         for base in [ociLayer, ociForeignLayer] where type.hasPrefix(base) {
             switch type.dropFirst(base.count) {

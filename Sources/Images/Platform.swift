@@ -14,7 +14,8 @@ package struct Platform: Hashable, Sendable, CustomStringConvertible {
         self.variant = variant
     }
 
-    /// `os/architecture[/variant]`, `os` or `architecture` alone taken from this machine, as Docker reads them.
+    /// `os/architecture[/variant]`, `os` or `architecture` alone taken from this machine, as Docker reads
+    /// them.
     package init(parsing text: String) throws(StorageError) {
         let parts = text.lowercased().split(separator: "/", omittingEmptySubsequences: false).map(String.init)
         let isWord = { (part: String) in

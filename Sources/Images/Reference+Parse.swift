@@ -54,7 +54,8 @@ extension Reference {
         return digest
     }
 
-    /// The part before the first slash is a registry only if it looks like a host; else it belongs to Docker Hub.
+    /// The part before the first slash is a registry only if it looks like a host; else it belongs to Docker
+    /// Hub.
     private static func splitDomain(_ text: Substring) -> (Substring, Substring) {
         var domain = defaultDomain[...]
         var remainder = text

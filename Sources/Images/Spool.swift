@@ -5,8 +5,8 @@ import LayerDiff
 import LinuxSys
 import Storage
 
-/// Makes archives readable by position: what comes by a pipe or is compressed as a whole is copied, unpacked, to a file
-/// without a name on the store's file system.
+/// Makes archives readable by position: what comes by a pipe or is compressed as a whole is copied, unpacked,
+/// to a file without a name on the store's file system.
 enum Spool {
     static func seekable(_ file: SharedFD, label: String, for store: ImageStore) throws -> SharedFD {
         let status = try doing("look at \(label)") { try Files.status(of: file.raw) }

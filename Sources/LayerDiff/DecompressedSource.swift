@@ -6,7 +6,8 @@ import Storage
 ///
 /// For one thread at a time.
 ///
-/// For archives around layers; layers themselves are read by `LayerStream`, which does this on threads of their own.
+/// For archives around layers; layers themselves are read by `LayerStream`, which does this on threads of
+/// their own.
 package final class DecompressedSource: ByteSource, @unchecked Sendable {
     package let compression: Compression
     private let source: any ByteSource

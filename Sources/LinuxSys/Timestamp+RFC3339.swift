@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension Timestamp {
-    /// `2026-11-21T15:04:05.123456789Z`: UTC, as Go prints it: without trailing zeros, and no fraction at all for whole seconds.
+    /// `2026-11-21T15:04:05.123456789Z`: UTC, as Go prints it: without trailing zeros, and no fraction at all
+    /// for whole seconds.
     package var rfc3339: String {
         let (days, second) = seconds.quotientAndRemainder(dividingByFloored: 86_400)
         let (year, month, day) = Self.civil(days: days)
@@ -32,7 +33,8 @@ extension Timestamp {
         self.init(seconds: days * 86_400 + hour * 3600 + minute * 60 + second - offset, nanoseconds: fraction)
     }
 
-    /// Gregorian date of a day counted from 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date algorithms").
+    /// Gregorian date of a day counted from 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date
+    /// algorithms").
     private static func civil(days: Int64) -> (year: Int64, month: Int64, day: Int64) {
         let (era, dayOfEra) = (days + 719_468).quotientAndRemainder(dividingByFloored: 146_097)
         let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365

@@ -44,7 +44,8 @@ private final class Daemon {
         self.pid = pid
     }
 
-    /// Waits up to half a minute for its socket, on which it answers once it is ready; why there is none, if so.
+    /// Waits up to half a minute for its socket, on which it answers once it is ready; why there is none, if
+    /// so.
     func problem() -> String? {
         for _ in 0..<120 {
             if access("\(runDirectory)/s", F_OK) == 0 { return nil }

@@ -214,7 +214,8 @@ import Testing
         #expect(try fixture.rows("images") == 1)
     }
 
-    /// The archive of the same layer, compressed otherwise, brings its own blob; the image goes out as it came in last.
+    /// The archive of the same layer, compressed otherwise, brings its own blob; the image goes out as it
+    /// came in last.
     @Test func sameImageWithOtherBlobs() throws {
         let fixture = try Fixture()
         let packed = TestImage([try .gzip(["a": "1"])])
