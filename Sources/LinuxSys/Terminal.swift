@@ -28,8 +28,10 @@ package enum Terminal {
         try system("TIOCSWINSZ") { clinux_set_window_size(fd, size.rows, size.columns) }
     }
 
-    /// Makes the terminal pass every byte on as it is typed, until the answer is dropped or the process is ended by
-    /// a signal. One at a time in a process.
+    /// Makes the terminal pass every byte on as it is typed, until the answer is dropped or the process is
+    /// ended by a signal.
+    ///
+    /// One at a time in a process.
     package static func raw(_ fd: CInt) throws(SystemError) -> RawTerminal {
         var settings = termios()
         try system("tcgetattr") { tcgetattr(fd, &settings) }
@@ -39,8 +41,10 @@ package enum Terminal {
     }
 }
 
-/// A terminal in raw mode. Its settings are put back when this is dropped, and by the signals that would end the
-/// process. (`exit()` runs no destructors: call `restore` before.)
+/// A terminal in raw mode.
+///
+/// Its settings are put back when this is dropped, and by the signals that would end the process. (`exit()`
+/// runs no destructors: call `restore` before.)
 package struct RawTerminal: ~Copyable {
     private static let deadly = [SIGHUP, SIGINT, SIGQUIT, SIGTERM]
 
@@ -77,7 +81,9 @@ package struct RawTerminal: ~Copyable {
     }
 }
 
-/// Signals as bytes of a pipe, for a program that waits in poll(2). They stay relayed until the answer is dropped.
+/// Signals as bytes of a pipe, for a program that waits in poll(2).
+///
+/// They stay relayed until the answer is dropped.
 package struct SignalRelay: ~Copyable {
     private let signals: [CInt]
     private let output: OwnedFD

@@ -131,8 +131,10 @@ package struct AttachSession: ~Copyable {
         return !typed.detached
     }
 
-    /// Writes all of it. That the reader has gone is no reason to end the container; that another program made the
-    /// descriptor non-blocking is no reason to lose output.
+    /// Writes all of it.
+    ///
+    /// That the reader has gone is no reason to end the container; that another program made the descriptor
+    /// non-blocking is no reason to lose output.
     private func write(_ bytes: [UInt8], to fd: CInt) throws(SystemError) {
         var done = 0
         while done < bytes.count {

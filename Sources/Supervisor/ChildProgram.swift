@@ -7,6 +7,9 @@ import SystemPackage
 /// A program to be started in a new session, with the signals and descriptors of a fresh one: standard input and
 /// outputs at /dev/null, and beside them only `descriptors`, under their own numbers.
 struct ChildProgram {
+    /// POSIX_SPAWN_SETSID, which Glibc hides.
+    private static let setSession: Int16 = 0x80
+
     let arguments: [String]
     let descriptors: [CInt]
 
@@ -15,7 +18,9 @@ struct ChildProgram {
         self.descriptors = descriptors
     }
 
-    /// Starts it; its pid. The environment is ours.
+    /// Starts it; its pid.
+    ///
+    /// The environment is ours.
     func spawn() throws(SystemError) -> CInt {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
@@ -37,7 +42,7 @@ struct ChildProgram {
         posix_spawnattr_setsigmask(&attributes, &none)
         posix_spawnattr_setflags(
             &attributes,
-            Int16(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | 0x80 /* SETSID */)
+            Int16(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK) | Self.setSession
         )
 
         var words: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]

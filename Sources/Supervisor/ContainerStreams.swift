@@ -3,7 +3,9 @@
 import Glibc
 import LinuxSys
 
-/// The way to the container's standard input. What it does not take at once waits here.
+/// The way to the container's standard input.
+///
+/// What it does not take at once waits here.
 final class InputPipe {
     private var owned: SharedFD?
     /// -1 when it is closed, or the container has none.

@@ -8,8 +8,9 @@ import LinuxSys
 ///
 /// What it does not take at once waits here, up to `patience`.
 final class ControlClient {
-    /// Bytes that may wait for a client. One that reads more slowly is sent away, or holds the container back if it
-    /// is `lossless`.
+    /// Bytes that may wait for a client.
+    ///
+    /// One that reads more slowly is sent away, or holds the container back if it is `lossless`.
     static let patience = 256 << 10
 
     private let socket: OwnedFD

@@ -11,8 +11,9 @@ package struct AttachOptions: OptionSet, Hashable, Sendable {
     package static let stdin = AttachOptions(rawValue: 1)
     package static let stdout = AttachOptions(rawValue: 2)
     package static let stderr = AttachOptions(rawValue: 4)
-    /// The container waits for this client when it reads slowly, as for the reader of a pipe. Others who read slowly
-    /// are sent away.
+    /// The container waits for this client when it reads slowly, as for the reader of a pipe.
+    ///
+    /// Others who read slowly are sent away.
     package static let lossless = AttachOptions(rawValue: 8)
     package static let known: AttachOptions = [.stdin, .stdout, .stderr, .lossless]
 }

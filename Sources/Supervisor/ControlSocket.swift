@@ -5,8 +5,10 @@ import Glibc
 import LinuxSys
 import SystemPackage
 
-/// The control socket of a container. Its path may be longer than an address can hold (107 bytes), so it is reached
-/// through a descriptor of its directory.
+/// The control socket of a container.
+///
+/// Its path may be longer than an address can hold (107 bytes), so it is reached through a descriptor of its
+/// directory.
 enum ControlSocket {
     /// A socket that listens at `control` below `directory`, which only its owner may connect to.
     static func listen(below directory: CInt) throws(SystemError) -> OwnedFD {

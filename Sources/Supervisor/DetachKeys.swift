@@ -12,8 +12,10 @@ package struct DetachKeys: Sendable {
         self.sequence = sequence
     }
 
-    /// Reads Docker's form: characters and `ctrl-X` (a letter, `@`, `[`, `\`, `]`, `^`, `_`), parted by commas;
-    /// `nil` for anything else. An empty text has no keys.
+    /// Reads Docker's form: characters and `ctrl-X` (a letter, `@`, `[`, `\`, `]`, `^`, `_`), parted by
+    /// commas; `nil` for anything else.
+    ///
+    /// An empty text has no keys.
     package init?(_ text: String) {
         var keys: [UInt8] = []
         for part in text.split(separator: ",", omittingEmptySubsequences: false) where !text.isEmpty {

@@ -29,8 +29,9 @@ package struct StartFailure: Error, Sendable, CustomStringConvertible {
     }
 }
 
-/// The container's ends of its standard input and outputs; `nil` throughout if it has a terminal. The launcher gives
-/// them to the container and does not keep them.
+/// The container's ends of its standard input and outputs; `nil` throughout if it has a terminal.
+///
+/// The launcher gives them to the container and does not keep them.
 package struct ContainerStdio: Sendable {
     package var input: CInt
     package var output: CInt

@@ -19,7 +19,9 @@ package struct LogOptions: Hashable, Sendable {
     }
 }
 
-/// The file that a container's records go to. With a maximum size, `log` becomes `log.1`, that `log.2`, and so on.
+/// The file that a container's records go to.
+///
+/// With a maximum size, `log` becomes `log.1`, that `log.2`, and so on.
 ///
 /// A record that cannot be written (a full disk) is lost, and the container lives on.
 package final class LogFile {
@@ -64,7 +66,9 @@ package final class LogFile {
         if done > 0 { isTorn = bytes[done - 1] != UInt8(ascii: "\n") }
     }
 
-    /// Sets the full file aside. If that fails, the log goes on where it is.
+    /// Sets the full file aside.
+    ///
+    /// If that fails, the log goes on where it is.
     private func rotate() {
         do throws(SystemError) {
             let path = options.path
@@ -88,7 +92,7 @@ package final class LogFile {
 }
 
 extension FilePath {
-    /// The name of an older log: `log.1`, `log.2`, …
+    /// The name of an older log, such as `log.1`.
     func aside(_ number: Int) -> FilePath {
         FilePath(string + ".\(number)")
     }

@@ -4,8 +4,9 @@ package import JSON
 import LinuxSys
 package import SystemPackage
 
-/// All that a supervisor is told: a JSON text in a descriptor it inherits. Descriptors in it are numbers at which the
-/// supervisor inherits them.
+/// All that a supervisor is told: a JSON text in a descriptor it inherits.
+///
+/// Descriptors in it are numbers at which the supervisor inherits them.
 package struct SupervisorJob: Sendable {
     package enum Input: String, Sendable {
         /// /dev/null.

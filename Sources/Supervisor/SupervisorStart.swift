@@ -24,7 +24,7 @@ package enum SupervisorStart {
         let report = try Pipe()
         job.report = report.input.raw
         let text = OwnedFD(
-            adopting: try system("memfd_create") { clinux_memfd_create("job", 1 /* CLOEXEC */) }
+            adopting: try system("memfd_create") { clinux_memfd_create("job", 1) }
         )
         try Files.writeAll(job.json.bytes(), to: text.raw)
         let inherited = [text.raw, job.report] + job.descriptors
@@ -45,7 +45,9 @@ package enum SupervisorStart {
         _ = try? system("waitpid") { waitpid(pid, &status, 0) }
     }
 
-    /// Reads the job in an inherited descriptor and takes the descriptors it names. For the main program of a supervisor.
+    /// Reads the job in an inherited descriptor and takes the descriptors it names.
+    ///
+    /// For the main program of a supervisor.
     package static func job(inheritedAt text: String) throws(StartFailure) -> SupervisorJob {
         guard let fd = CInt(text), fd > 2 else { throw StartFailure("usage: strata-supervisor DESCRIPTOR") }
         do {
