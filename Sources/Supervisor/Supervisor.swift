@@ -83,6 +83,7 @@ package final class Supervisor {
             return
         }
         report(.started(pid: supervisor.container.pid), to: job.report)
+        clinux_drop_program_pages()  // the start has needed most of the program, and the loop needs little
         supervisor.loop()
     }
 

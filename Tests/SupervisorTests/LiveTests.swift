@@ -54,8 +54,7 @@ private final class LiveContainer {
                 ),
             ]
         )
-        let program = FilePath(decoding: try Files.readLink("/proc/self/exe")).removingLastComponent()
-            .appending("strata-supervisor")
+        let program = try Self.programs.appending("strata-supervisor")
         if let attached {
             let pair = try ControlConnection.pair()
             job.client = pair.theirs.raw
@@ -65,6 +64,15 @@ private final class LiveContainer {
         } else {
             started = try SupervisorStart.start(program, job)
             connection = nil
+        }
+    }
+
+    /// Where the programs are: beside the tests, unless the environment says otherwise.
+    private static var programs: FilePath {
+        get throws {
+            if let directory = getenv("STRATA_BIN_DIR") { return FilePath(String(cString: directory)) }
+            let tests = String(decoding: try Files.readLink("/proc/self/exe"), as: UTF8.self)
+            return FilePath(tests).removingLastComponent()
         }
     }
 
@@ -79,10 +87,6 @@ private final class LiveContainer {
         try LogReader(log, LogQuery()) { lines.append(String(decoding: $0.bytes, as: UTF8.self)) }.read()
         return lines
     }
-}
-
-extension FilePath {
-    fileprivate init(decoding bytes: [UInt8]) { self.init(String(decoding: bytes, as: UTF8.self)) }
 }
 
 @Suite(.requires(.root, .path("/bin/busybox")), .serialized)

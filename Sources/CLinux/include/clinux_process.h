@@ -13,4 +13,8 @@ int clinux_setns(int fd, int kind);
 int clinux_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d);
 int clinux_flock(int fd, int operation);
 
+/* Takes the pages of the program's text and constants out of this process; those it needs come back from the page
+   cache. For a process that has done most of what it was started for. */
+void clinux_drop_program_pages(void);
+
 #endif
