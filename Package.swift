@@ -136,7 +136,7 @@ targets += [
     ),
     .target(
         name: "DriverConformance",
-        dependencies: ["Storage", "LayerDiff", "LinuxSys", "CLinux", system],
+        dependencies: ["Storage", "LayerDiff", "LinuxSys", "CLinux", "TestGates", system],
         path: "Tests/Support/DriverConformance",
         swiftSettings: swiftSettings
     ),

@@ -6,7 +6,8 @@ import Storage
 
 /// How a layer lies on disk for the kernel's overlay file system, mounted with `userxattr`.
 ///
-/// Whiteout: a character device 0/0. Opaque directory: `user.overlay.opaque=y`. A layer's own `user.overlay.x` is
+/// Whiteout: a character device 0/0. Opaque directory: `user.overlay.opaque=y`, which the kernel does not look for on
+/// the root of a layer (see `expandOpaqueRoot`). A layer's own `user.overlay.x` is
 /// stored as `user.overlay.overlay.x`, as the kernel does it from 6.7 on; a kernel that does not would hide the
 /// attribute, so there it is refused. `trusted.overlay.*` means nothing to such a mount and is plain data.
 package struct OverlayForm: TreeForm {
@@ -25,6 +26,9 @@ package struct OverlayForm: TreeForm {
         try system("mknod", name.printable) {
             name.withCPath { clinux_mknodat(directory, $0, FileKind.characterDevice.formatBits, 0, 0) }
         }
+        // In a directory that no layer below has, the kernel lists whiteouts as names; not where it sees that the
+        // directory was merged once, which an origin tells. An empty one says no more than that.
+        try ExtendedAttributes.set(ExtendedAttribute(name: Self.origin, value: []), on: ".", below: directory)
     }
 
     package func makeOpaque(_ directory: CInt) throws {
@@ -73,6 +77,12 @@ package struct OverlayForm: TreeForm {
         .sorted()
     }
 
+    /// Takes the mark of `makeOpaque` away.
+    package func removeOpaque(_ directory: CInt) throws {
+        try ExtendedAttributes.remove(Self.opaque, from: ".", below: directory)
+    }
+
+    private static let origin = Array("user.overlay.origin".utf8)
     private static let opaque = Array("user.overlay.opaque".utf8)
     private static let prefix = Array("user.overlay.".utf8)
     private static let escapedPrefix = Array("user.overlay.overlay.".utf8)

@@ -23,7 +23,7 @@ extension Overlay2Driver {
             try makeNew(id, in: ".")
             do {
                 try Files.makeDirectory("../work/\(id)", below: layers.raw)
-                if let top = parents.top { try copyRoot(of: top, to: id) }
+                try makeRoot(id, over: parents.top)
             } catch {
                 try? discard(id)
                 throw error
@@ -31,19 +31,26 @@ extension Overlay2Driver {
         }
     }
 
-    /// Gives the new upper the metadata of its parent's root, which it covers: `/` stays as it was and is no change.
-    private func copyRoot(of top: LayerID, to id: LayerID) throws {
-        let from = try Files.openDirectory(top.rawValue, below: layers.raw)
-        let status = try Files.status(of: from.raw)
-        let attributes = try form.stored(form.visible(ExtendedAttributes.read(of: from.raw)))
-        let to = try Files.openDirectory(id.rawValue, below: layers.raw)
-        if status.uid != 0 || status.gid != 0 {
-            try system("fchown") { fchown(to.raw, status.uid, status.gid) }
+    /// Gives the new upper the metadata of its parent's root, which it covers, so that `/` is no change.
+    ///
+    /// Over nothing, that is what an empty tree has: 0755, root's, of time 0.
+    private func makeRoot(_ id: LayerID, over top: LayerID?) throws {
+        let root = try Files.openDirectory(id.rawValue, below: layers.raw)
+        var (mode, mtime) = (UInt32(0o755), Timestamp(seconds: 0))
+        if let top {
+            let parent = try Files.openDirectory(top.rawValue, below: layers.raw)
+            let status = try Files.status(of: parent.raw)
+            (mode, mtime) = (status.mode, status.mtime)
+            if status.uid != 0 || status.gid != 0 {
+                try system("fchown") { fchown(root.raw, status.uid, status.gid) }
+            }
+            let attributes = form.visible(try ExtendedAttributes.read(of: parent.raw))
+            for attribute in try form.stored(attributes) {
+                try ExtendedAttributes.set(attribute, on: root.raw)
+            }
         }
-        for attribute in attributes { try ExtendedAttributes.set(attribute, on: to.raw) }
-        try system("fchmod") { fchmod(to.raw, status.mode) }
-        let mtime = status.mtime
-        try system("futimens") { clinux_utimensat(to.raw, "", mtime.seconds, mtime.nanoseconds, 0) }
+        try system("fchmod") { fchmod(root.raw, mode) }
+        try system("futimens") { clinux_utimensat(root.raw, "", mtime.seconds, mtime.nanoseconds, 0) }
     }
 
     package func apply(
@@ -72,8 +79,9 @@ extension Overlay2Driver {
             else {
                 return try sealWritable(id)
             }
+            let root = try Files.openDirectory("../staging/\(id)", below: layers.raw)
+            try form.expandOpaqueRoot(root.raw) { try view(of: parents) }
             if !undecided.isEmpty {
-                let root = try Files.openDirectory("../staging/\(id)", below: layers.raw)
                 let parent = try view(of: parents)
                 try resolve(
                     undecided,
@@ -143,7 +151,7 @@ extension Overlay2Driver {
         }
     }
 
-    /// Makes the directory that takes the id; with a home's own umask whatever it is.
+    /// Makes the directory that takes the id.
     private func makeNew(_ id: LayerID, in place: String) throws {
         do throws(SystemError) {
             try Files.makeDirectory("\(place)/\(id)", below: layers.raw, mode: 0o755)
