@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import LinuxSys
 import SystemPackage
 
@@ -39,9 +40,19 @@ extension Cgroup {
         if let pids = resources.pids {
             try write(pids > 0 ? "\(pids)" : "max", to: directory("pids").appending("pids.max"))
         }
+        try setDevicesV1(resources.devices)
+    }
+
+    /// One write a rule, in their order.
+    private func setDevicesV1(_ rules: [Spec.DeviceRule]) throws(RuntimeError) {
+        if rules.isEmpty { return }
         let devices = directory("devices")
-        for rule in resources.devices {
-            try write(rule.text, to: devices.appending(rule.allow ? "devices.allow" : "devices.deny"))
+        try attempt("set the device rules of cgroup \(path)") { () throws(SystemError) in
+            let allow = try Files.open(devices.appending("devices.allow"), O_WRONLY)
+            let deny = try Files.open(devices.appending("devices.deny"), O_WRONLY)
+            for rule in rules {
+                try Files.writeAll(Array(rule.text.utf8), to: rule.allow ? allow.raw : deny.raw)
+            }
         }
     }
 

@@ -6,30 +6,33 @@ extension SeccompProfile {
     /// Everything else fails with EPERM, `clone3` with ENOSYS so that C libraries fall back to `clone`, whose flags can
     /// be looked at.
     package static func containerDefault(_ capabilities: CapabilitySet) -> SeccompProfile {
-        var profile = SeccompProfile(defaultAction: .errno(1))
-        profile.rules = [SeccompRule(words(always), .allow), SeccompRule(words(nativeOnly), .allow)]
+        SeccompProfile(standard: capabilities)
+    }
+
+    static func defaultRules(_ capabilities: CapabilitySet) -> [SeccompRule] {
+        var rules = [SeccompRule(words(always), .allow), SeccompRule(words(nativeOnly), .allow)]
         // Address families but AF_ALG (38) and AF_VSOCK (40), which reach what no namespace keeps apart.
-        profile.rules.append(SeccompRule(["socket"], .allow, [SeccompCompare(0, .less, 38)]))
+        rules.append(SeccompRule(["socket"], .allow, [SeccompCompare(0, .less, 38)]))
         // By equality above: a comparison would take a number with high bits, which the kernel cuts off.
         for family: UInt64 in [39, 41, 42, 43, 44, 45] {
-            profile.rules.append(SeccompRule(["socket"], .allow, [SeccompCompare(0, .equal, family)]))
+            rules.append(SeccompRule(["socket"], .allow, [SeccompCompare(0, .equal, family)]))
         }
         for persona: UInt64 in [0, 8, 0x20000, 0x20008, 0xFFFF_FFFF] {
-            profile.rules.append(SeccompRule(["personality"], .allow, [SeccompCompare(0, .equal, persona)]))
+            rules.append(SeccompRule(["personality"], .allow, [SeccompCompare(0, .equal, persona)]))
         }
         for (name, calls) in byCapability {
             if let one = CapabilitySet(name: name), capabilities.isSuperset(of: one) {
-                profile.rules.append(SeccompRule(words(calls), .allow))
+                rules.append(SeccompRule(words(calls), .allow))
             }
         }
         if let admin = CapabilitySet(name: "SYS_ADMIN"), !capabilities.isSuperset(of: admin) {
             // clone without any of the namespace flags.
-            profile.rules.append(
+            rules.append(
                 SeccompRule(["clone"], .allow, [SeccompCompare(0, .maskedEqual, 0x7E02_0000, 0)])
             )
-            profile.rules.append(SeccompRule(["clone3"], .errno(38)))
+            rules.append(SeccompRule(["clone3"], .errno(38)))
         }
-        return profile
+        return rules
     }
 
     private static func words(_ text: String) -> [String] {

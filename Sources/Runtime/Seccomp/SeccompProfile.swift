@@ -7,9 +7,30 @@ package struct SeccompProfile: Sendable, Equatable {
     package var architectures: [String] = []
     /// Names of `SECCOMP_FILTER_FLAG_*`.
     package var flags: [String] = []
-    package var rules: [SeccompRule] = []
+    package var rules: [SeccompRule] {
+        get { ownRules ?? standard.map(Self.defaultRules) ?? [] }
+        set {
+            ownRules = newValue
+            standard = nil
+        }
+    }
+
+    private var ownRules: [SeccompRule]?
+    /// Set while this is the default profile for these capabilities: most starts need no more of it than its name.
+    private(set) var standard: CapabilitySet?
 
     package init(defaultAction: SeccompAction) { self.defaultAction = defaultAction }
+
+    init(standard: CapabilitySet) {
+        defaultAction = .errno(1)
+        self.standard = standard
+    }
+
+    package static func == (left: SeccompProfile, right: SeccompProfile) -> Bool {
+        left.defaultAction == right.defaultAction && left.architectures == right.architectures
+            && left.flags == right.flags
+            && (left.standard != nil && left.standard == right.standard || left.rules == right.rules)
+    }
 }
 
 package enum SeccompAction: Sendable, Equatable, Hashable {

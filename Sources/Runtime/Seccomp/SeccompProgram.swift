@@ -38,6 +38,9 @@ package struct SeccompProgram: Sendable, Equatable {
     private static let version = 2
 
     private static func name(of profile: SeccompProfile) -> String {
+        if let capabilities = profile.standard, profile.architectures.isEmpty {
+            return "seccomp-default-\(version)-\(String(capabilities.rawValue, radix: 16))"
+        }
         var hash = FNV()
         hash.add("\(version)")
         hash.add(profile.defaultAction.value)
