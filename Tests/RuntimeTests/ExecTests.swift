@@ -78,39 +78,60 @@ struct ExecTests {
         _ = try container.wait()
     }
 
-    @Test func userNamespace() throws {
-        var spec = BusyboxRoot.spec(
-            "cat /proc/self/uid_map; id -u; [ -c /dev/null ] && echo x > /dev/null && echo dev; ls -ln /etc | busybox awk '{print $3}' | busybox tail -n 1; busybox touch /tmp/made"
-        )
+    /// A process in a user namespace with the map, whose namespace maps trees.
+    private func mapper(_ linux: Spec.Linux) throws -> RunningContainer {
+        var spec = BusyboxRoot.spec("sleep 100")
+        spec.linux = linux
+        spec.linux.namespaces = [.user, .mount, .pid].map { Spec.Namespace($0) }
+        spec.mounts = []
+        spec.linux.maskedPaths = []
+        spec.linux.readonlyPaths = []
+        spec.hostname = nil
+        return try sleeper(spec)
+    }
+
+    @Test(arguments: ["mount", "directory", "overlay"]) func userNamespace(_ way: String) throws {
+        let script = """
+            cat /proc/self/uid_map; id -u; [ -c /dev/null ] && echo x > /dev/null && echo dev
+            busybox stat -c %u /etc/file; busybox touch /tmp/made; ls /sys/class >/dev/null && echo sys; ls /home 2>/dev/null
+            """
+        var spec = BusyboxRoot.spec(script)
         spec.linux.namespaces.append(Spec.Namespace(.user))
         spec.linux.uidMappings = [Spec.IDMapping(containerID: 0, hostID: 100_000, size: 65_536)]
         spec.linux.gidMappings = spec.linux.uidMappings
         spec.linux.resources.devices = []
         try root.write("x", to: "etc/file")
-        // The user namespace that maps the tree is made the same way, by a process that waits.
-        var mapper = BusyboxRoot.spec("sleep 100")
-        mapper.linux = spec.linux
-        mapper.linux.namespaces = [Spec.Namespace(.user), Spec.Namespace(.mount), Spec.Namespace(.pid)]
-        mapper.mounts = []
-        mapper.linux.maskedPaths = []
-        mapper.linux.readonlyPaths = []
-        mapper.hostname = nil
-        let holder = try sleeper(mapper)
+        let holder = try mapper(spec.linux)
         let namespace = try Files.open("/proc/\(holder.pid)/ns/user", O_RDONLY)
-
+        let home = root.temporary.path
+        for name in ["upper", "work"] { try Files.makeDirectory(home.appending(name), mode: 0o755) }
+        let tree = try DetachedMount.clone(way == "mount" ? root.path : home, below: AT_FDCWD)
+        try DetachedMount.mapIDs(by: namespace.raw, on: tree.raw)
+        let source: ContainerRoot
+        switch way {
+        case "mount": source = .mount(tree)
+        case "directory": source = .idMappedDirectory(home: tree, directory: "rootfs")
+        default:
+            source = .idMappedFileSystem(
+                home: tree,
+                type: "overlay",
+                directory: ".",
+                data: "lowerdir=rootfs,upperdir=upper,workdir=work,userxattr,index=off"
+            )
+        }
         var ends: [CInt] = [-1, -1]
         try system("pipe") { clinux_pipe(&ends) }
         let reader = OwnedFD(adopting: ends[0])
         let writer = OwnedFD(adopting: ends[1])
-        let mount = try root.mount()
-        try DetachedMount.mapIDs(by: namespace.raw, on: mount.raw)
         let options = StartOptions(io: .descriptors(input: writer.raw, output: writer.raw, error: writer.raw))
-        let container = try Container.start(spec, root: .mount(mount), options: options).finish()
+        let container = try Container.start(spec, root: source, options: options).finish()
         _ = try container.wait()
         try writer.close()
         let text = String(decoding: try Files.contents(of: reader.raw, limit: 1 << 20), as: UTF8.self)
-        #expect(text == "         0     100000      65536\n0\ndev\n0\n", "\(text)")
-        #expect(try Files.status(root.path.appending("tmp/made"))?.uid == 0)
+        #expect(text == "         0     100000      65536\n0\ndev\n0\nsys\n", "\(text)")
+        // On disk nothing is shifted.
+        let made = way == "overlay" ? home.appending("upper/tmp/made") : root.path.appending("tmp/made")
+        #expect(try Files.status(made)?.uid == 0)
         try holder.signal(SIGKILL)
         _ = try holder.wait()
     }
