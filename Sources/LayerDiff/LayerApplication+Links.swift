@@ -7,8 +7,7 @@ import Storage
 import SystemPackage
 
 extension LayerApplication {
-    func applyHardLink(_ entry: LayerEntry, _ name: TreePath, to given: TreePath) throws {
-        let target = clean(given)
+    func applyHardLink(_ entry: LayerEntry, _ name: TreePath, to target: TreePath) throws {
         guard !target.isRoot else { throw refusal(entry.path, "a hard link to the root directory") }
         for component in target.components { try check(component.bytes[...], in: entry.path) }
         if target.isWithin(entry.path) { throw refusal(entry.path, "a hard link to itself, \(target)") }

@@ -90,9 +90,7 @@ final class LayerApplication {
     /// The node of the directory that the last entry lies in.
     var here: Int { trail.last ?? 0 }
 
-    func apply(_ given: LayerEntry, from source: any LayerEntrySource) throws {
-        var entry = given
-        if !isClean(entry.path.bytes) { entry.path = clean(entry.path) }
+    func apply(_ entry: LayerEntry, from source: any LayerEntrySource) throws {
         guard entry.uid != UInt32.max, entry.gid != UInt32.max else {
             throw refusal(entry.path, "owner 4294967295 means no owner")
         }
@@ -101,6 +99,9 @@ final class LayerApplication {
         let slash = bytes.lastIndex(of: UInt8(ascii: "/"))
         let name = TreePath(bytes: slash.map { Array(bytes[($0 + 1)...]) } ?? bytes)
         try check(name.bytes[...], in: entry.path)
+        if let slash, slash == 0 || bytes[slash - 1] == UInt8(ascii: "/") {
+            throw refusal(entry.path, "the path has an empty component")
+        }
         try enter(bytes[..<(slash ?? 0)], for: entry.path)
         switch entry.kind {
         case .directory: try applyDirectory(entry, name)
@@ -124,26 +125,10 @@ final class LayerApplication {
         }
     }
 
-    /// Whether `path` has no slash but one between two names.
-    private func isClean(_ path: [UInt8]) -> Bool {
-        var isAfterSlash = true
-        for byte in path {
-            let isSlash = byte == UInt8(ascii: "/")
-            if isSlash, isAfterSlash { return false }
-            isAfterSlash = isSlash
-        }
-        return !isAfterSlash || path.isEmpty
-    }
-
-    /// The same path without needless slashes.
-    func clean(_ path: TreePath) -> TreePath {
-        path.components.reduce(TreePath.root) { $0.appending($1) }
-    }
-
     func check(_ name: ArraySlice<UInt8>, in path: TreePath) throws {
         let dot = UInt8(ascii: ".")
         if name.isEmpty || name.elementsEqual([dot]) || name.elementsEqual([dot, dot]) || name.contains(0) {
-            throw refusal(path, "the path has a component `.` or `..` or a zero byte")
+            throw refusal(path, "the path has an empty component, `.`, `..` or a zero byte")
         }
         if name.count > 255 { throw refusal(path, "a name of \(name.count) bytes is longer than 255") }
     }
