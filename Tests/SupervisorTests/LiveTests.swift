@@ -34,7 +34,7 @@ private final class LiveContainer {
             try Files.makeDirectory(root.appending(name), mode: 0o755)
         }
         try Files.replace(root.appending("bin/busybox"), with: Files.contents("/bin/busybox"), mode: 0o755)
-        for name in ["sh", "sleep", "cat", "stty", "head", "tr", "seq"] {
+        for name in ["sh", "sleep", "cat", "stty", "dd"] {
             try system("symlink") { symlink("busybox", root.appending("bin/\(name)").string) }
         }
         var spec = SpecDefaults.container()
@@ -152,7 +152,7 @@ struct LiveSupervisorTests {
     }
 
     @Test func memoryThatRunsOutIsNoted() throws {
-        let container = try LiveContainer("head -c 200000000 /dev/zero | tr '\\0' x | { read y; echo $y; }") {
+        let container = try LiveContainer("dd if=/dev/zero of=/dev/null bs=64M count=4; echo survived") {
             $0.linux.resources.memory = 16 << 20
             $0.linux.resources.memorySwap = 16 << 20
         }

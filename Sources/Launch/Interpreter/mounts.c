@@ -112,15 +112,19 @@ long step_mask(const struct state *s, args a)
     long result = SYS5(__NR_statx, target, "", AT_EMPTY_PATH, STATX_TYPE, &status);
     long cover = -1;
     if (result == 0 && (status.stx_mode & 0170000) == 0040000) {
-        /* One empty file system serves all masked directories. */
+        /* One empty file system serves all masked directories: the first takes it, the others a clone, since before
+           Linux 6.15 only an attached mount can be cloned. */
         if (empty < 0) {
             result = empty = new_mount(s, "tmpfs", "tmpfs", NULL,
                                        MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
             if (empty >= 0)
-                TRY(set_mount((int)empty, MOUNT_ATTR_RDONLY, 0, 0, 0));
+                result = set_mount((int)empty, MOUNT_ATTR_RDONLY, 0, 0, 0);
+            if (result >= 0)
+                result = attach_mount((int)empty, (int)target);
+            close_fd(target);
+            return result;
         }
-        if (empty >= 0)
-            result = cover = SYS3(__NR_open_tree, empty, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+        result = cover = SYS3(__NR_open_tree, empty, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
     } else if (result == 0) {
         result = cover = clone_null(s);
     }
