@@ -20,7 +20,7 @@ package struct UpperWalk {
     /// - Parameters:
     ///   - upper: an open directory.
     ///   - parent: the merged tree of the layers below, `nil` where there is none.
-    package init(upper: CInt, parent: CInt?, form: OverlayForm) throws {
+    package init(upper: CInt, parent: ParentView?, form: OverlayForm) throws {
         let walker = UpperWalker(upper: upper, parent: parent, form: form)
         try walker.walk()
         reachesParent = try walker.compareGroups()
@@ -32,9 +32,9 @@ package struct UpperWalk {
 final class UpperWalker {
     let form: OverlayForm
     let upperRoot: CInt
-    let parentRoot: CInt?
+    let parentView: ParentView?
     private let upper: DirectoryStack
-    private let parent: DirectoryStack
+    private let parent: ParentWalk
     private let comparison: EntryComparison
     private var frames: [Frame] = []
     private(set) var kinds: [TreePath: Change.Kind] = [:]
@@ -59,18 +59,20 @@ final class UpperWalker {
         var new: FileStatus
     }
 
-    init(upper: CInt, parent: CInt?, form: OverlayForm) {
+    init(upper: CInt, parent: ParentView?, form: OverlayForm) {
         upperRoot = upper
-        parentRoot = parent
+        parentView = parent
         self.upper = DirectoryStack(root: upper)
-        self.parent = DirectoryStack(root: parent ?? -1)
+        self.parent = ParentWalk(parent)
         self.form = form
-        comparison = EntryComparison(treeForm: form)
+        comparison = EntryComparison(parentForm: parent?.form ?? PlainForm(), treeForm: form)
     }
 
     func walk() throws {
-        try enter(.root, hasParent: parentRoot != nil, isBelowOpaque: false)
-        if try comparison.rootsDiffer(parent: parentRoot, tree: upperRoot) { record(.modified, .root) }
+        try enter(.root, hasParent: parentView != nil, isBelowOpaque: false)
+        if try comparison.rootsDiffer(parent: parentView?.roots.first?.raw, tree: upperRoot) {
+            record(.modified, .root)
+        }
         while let last = frames.indices.last {
             if let entry = frames[last].names.popLast() {
                 try visit(entry.name, in: last)
@@ -98,9 +100,7 @@ final class UpperWalker {
         frames.append(Frame(path: path, names: names, hasParent: hasParent, isOpaque: isOpaque))
         guard hasParent, isOpaque else { return }
         let kept = Set(names.map(\.name))
-        for entry in try Files.list(parent.top) where !kept.contains(entry.name) {
-            record(.deleted, path.appending(entry.name))
-        }
+        for name in try parent.names() where !kept.contains(name) { record(.deleted, path.appending(name)) }
     }
 
     private func leave() throws {
@@ -114,7 +114,7 @@ final class UpperWalker {
         // A running container may have removed it since the directory was read.
         guard let new = try EntryComparison.Place(name, below: upper.top) else { return }
         let path = frames[index].path.appending(name)
-        let old = frames[index].hasParent ? try EntryComparison.Place(name, below: parent.top) : nil
+        let old = frames[index].hasParent ? try parent.find(name) : nil
         if form.isWhiteout(new.status) {
             if old != nil { record(.deleted, path) }
         } else if new.status.kind == .directory {

@@ -14,8 +14,14 @@ extension UpperWalker {
         var groups = LinkGroups()
         for file in linked { groups.add(file.path, parent: file.old, tree: file.new) }
         // A copy-up takes one name of a file and leaves the others with the file below.
-        let left = try namesLeft(of: Set(linked.compactMap(\.old).filter { $0.links > 1 }.map(\.inode)))
-        for (path, status) in left { groups.add(path, parent: status, tree: status) }
+        let several = linked.compactMap(\.old).filter { $0.links > 1 }
+        let left = try namesLeft(of: Set(several.map(\.inode)))
+        for (path, status) in left {
+            // A mount shows the inode of the layer as it is, on a device of its own.
+            var status = status
+            status.device = several[0].device
+            groups.add(path, parent: status, tree: status)
+        }
         let changed = groups.changed()
         for path in changed { record(.modified, path) }
         return !Set(changed).isDisjoint(with: left.map(\.path))
@@ -23,10 +29,10 @@ extension UpperWalker {
 
     /// All names by which the merged tree still shows these files of the parent, where the upper has none.
     private func namesLeft(of inodes: Set<UInt64>) throws -> [(path: TreePath, status: FileStatus)] {
-        guard let parentRoot, !inodes.isEmpty else { return [] }
+        guard !inodes.isEmpty, let parent = try parentView?.merged() else { return [] }
         var found: [(path: TreePath, status: FileStatus)] = []
-        let stack = DirectoryStack(root: parentRoot)
-        var frames: [(path: TreePath, names: [DirectoryEntry])] = [(.root, try Files.list(parentRoot))]
+        let stack = DirectoryStack(root: parent.raw)
+        var frames: [(path: TreePath, names: [DirectoryEntry])] = [(.root, try Files.list(parent.raw))]
         while let last = frames.indices.last {
             guard let entry = frames[last].names.popLast() else {
                 frames.removeLast()

@@ -112,12 +112,23 @@ extension Overlay2Driver {
     package func changes(_ id: LayerID, over parents: LayerChain) throws -> ChangeSet {
         try doing("find the changes of layer \(id) (overlay2)") {
             let upper = SharedFD(try Files.openDirectory(id.rawValue, below: layers.raw))
-            let parent = try view(of: parents)
-            let walk = try UpperWalk(upper: upper.raw, parent: parent?.raw, form: form)
+            let walk = try UpperWalk(upper: upper.raw, parent: parentView(parents), form: form)
             guard walk.reachesParent else { return ChangeSet(changes: walk.changes, tree: upper, form: form) }
             let merged = SharedFD(try overlay(parents.ids + [id]).make(method))
             return ChangeSet(changes: walk.changes, tree: merged, form: PlainForm())
         }
+    }
+
+    private func parentView(_ parents: LayerChain) throws -> ParentView? {
+        if parents.ids.count > ParentView.mostLayers {
+            return try view(of: parents).map { ParentView(mount: $0) }
+        }
+        if parents.ids.isEmpty { return nil }
+        let roots = try parents.ids.reversed().map {
+            SharedFD(try Files.openDirectory($0.rawValue, below: layers.raw))
+        }
+        let mount = overlay(parents.ids)
+        return ParentView(layers: roots, form: form) { SharedFD(try mount.make(method)) }
     }
 
     package func usage(_ id: LayerID) throws -> LayerUsage {
