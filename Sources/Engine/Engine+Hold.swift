@@ -64,6 +64,36 @@ extension Engine {
         try clearRunDirectory(of: record.id)
     }
 
+    /// Settles containers whose holder was killed: ends what is left of them, stores that they ended, removes
+    /// those that were to be removed.
+    ///
+    /// Skips what somebody holds.
+    ///
+    /// Cost where there are none: one query, and a look at the lock of each container that runs.
+    func recoverContainers() {
+        do {
+            for record in try containers.all(onlyRunning: true) where try !root.isHeld(record.id) {
+                guard let lock = try root.lock(record.id, .exclusive, wait: false) else { continue }
+                try recover(record.id, lock: SharedFD(lock.descriptor()))
+            }
+        } catch {
+            options.warn("settle containers whose holder was killed: \(error)")
+        }
+    }
+
+    private func recover(_ id: String, lock: SharedFD) throws {
+        // It may have been settled before we had the lock.
+        guard let record = try? containers.find(id), record.status == .running else { return }
+        try endWhatIsLeft(of: record)
+        guard record.config.removeWhenDone, let layer = try layers.hold(record.layer, wait: false) else {
+            return
+        }
+        let path = root.containerPath(id)
+        try doing("make \(path)") { _ = try Files.ensureDirectory(path) }
+        let directory = SharedFD(try doing("open \(path)") { try Files.openDirectory(path) })
+        dispose(of: HeldContainer(record: record, lock: lock, layer: layer, directory: directory))
+    }
+
     func clearRunDirectory(of id: String) throws {
         try doing("clear the run directory of container \(id.prefix(12))") {
             try Files.removeTree(root.containerRunPath(id))

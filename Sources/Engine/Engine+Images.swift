@@ -46,7 +46,9 @@ extension Engine {
         return try load.finish()
     }
 
+    /// Unpacks what is not there yet, and takes the chance to sweep what a killed command left.
     private func unpack(_ load: ImageLoad, _ progress: @escaping @Sendable (LayerProgress) -> Void) throws {
+        layers.recover { Interruption.isRequested }
         _ = try layers.materialise(
             load.layers,
             driver: try driverName(),
@@ -69,11 +71,16 @@ extension Engine {
     package func removeImage(_ text: String, force: Bool, prune: Bool) throws -> RemovedImages {
         let users = try containers.all().compactMap { record in
             Digest(record.image).map {
-                ImageUser(containerID: record.id, image: $0, isRunning: (try? state(of: record))?.isRunning ?? false)
+                ImageUser(
+                    containerID: record.id,
+                    image: $0,
+                    isRunning: (try? state(of: record))?.isRunning ?? false
+                )
             }
         }
         let removed = try images.remove(text, force: force, prune: prune, users: users)
         if !removed.releasedChains.isEmpty { _ = try layers.removeUnused() }
+        layers.recover { Interruption.isRequested }
         return removed
     }
 

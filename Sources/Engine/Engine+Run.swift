@@ -123,13 +123,14 @@ extension Engine {
     func dispose(of container: HeldContainer) {
         let id = container.record.id
         do {
-            try root.database.transaction(durable: false) { transaction in
+            try root.database.transaction(durable: false, freesSpace: true) { transaction in
                 _ = try transaction.run("DELETE FROM containers WHERE id = ?", [.text(id)])
                 try layers.deleteRow(container.layer.id, in: transaction)
             }
             layers.discard(container.layer)
             try Files.removeTree(root.containerPath(id))
             root.removeLock(id)
+            try layers.driver(container.layer.driver).emptyTrash { Interruption.isRequested }
         } catch {
             options.warn("remove container \(container.record.shortID): \(error); it will be tried again")
         }

@@ -72,7 +72,7 @@ extension Engine {
         let record = try containers.find(id)
         let exit = try ExitRecord.read(root.containerRunPath(id)) ?? ExitRecord(code: 137)
         if record.config.removeWhenDone {
-            try root.database.transaction(durable: false) { transaction in
+            try root.database.transaction(durable: false, freesSpace: true) { transaction in
                 _ = try transaction.run("DELETE FROM containers WHERE id = ?", [.text(id)])
                 try layers.deleteRow(record.layer, in: transaction)
             }
@@ -80,6 +80,7 @@ extension Engine {
             root.removeLock(record.layer.rawValue)
             try Files.removeTree(root.containerPath(id))
             root.removeLock(id)
+            try layers.driver(record.driver).emptyTrash { false }
             // The run directory stays until the supervisor has told those who wait; recovery or it clears it.
             return
         }

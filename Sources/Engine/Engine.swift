@@ -53,6 +53,7 @@ package final class Engine: Sendable {
         )
         images = ImageStore(root, durable: options.isDurable)
         containers = ContainerTable(root: root)
+        if access == .write { recoverContainers() }
     }
 
     /// The driver that this command uses.

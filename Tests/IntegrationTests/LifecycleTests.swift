@@ -63,11 +63,14 @@ struct LifecycleTests {
     @Test
     func killingTheHolderEndsTheContainer() throws {
         try withBusybox { strata in
-            let running = try strata.start("run", "--rm", "--name", "held", "busybox", "/bin/sleep", "1000")
+            let running = try strata.start("run", "--rm", "--name", "held", "busybox", "/bin/sleep", "1000.5")
             for _ in 0..<100 where try strata.ok("ps", "-q").text.isEmpty { try Program.shell("sleep 0.05") }
             running.signal(9)
             _ = try running.wait()
-            #expect(try Program.run(["sh", "-c", "sleep 0.3; pgrep -f 'sleep 1000'"]).code == 1)
+            for _ in 0..<40 where try Program.run(["pgrep", "-x", "-f", "/bin/sleep 1000.5"]).code == 0 {
+                try Program.shell("sleep 0.05")
+            }
+            #expect(try Program.run(["pgrep", "-x", "-f", "/bin/sleep 1000.5"]).code == 1)
             // The next writing command finds and clears what is left.
             try strata.ok("run", "--rm", "busybox", "/bin/true")
             #expect(try strata.ok("ps", "-aq").text == "")
@@ -85,8 +88,7 @@ struct LifecycleTests {
                 "-c",
                 "trap 'echo got; exit 5' TERM; echo ready; while :; do sleep 0.1; done"
             )
-            for _ in 0..<100 where try strata.ok("ps", "-q").text.isEmpty { try Program.shell("sleep 0.05") }
-            try Program.shell("sleep 0.5")
+            try running.waitForOutput("ready\n")
             running.signal(15)
             let outcome = try running.wait()
             #expect(outcome.code == 5 && outcome.text == "ready\ngot\n", "\(outcome)")
@@ -96,10 +98,10 @@ struct LifecycleTests {
     @Test
     func nothingIsMountedInTheHostsTable() throws {
         try withBusybox { strata in
-            try strata.ok("run", "-d", "--name", "c", "busybox", "/bin/sleep", "100")
+            try strata.ok("run", "-d", "--name", "copied", "busybox", "/bin/sleep", "100")
             let mounts = try Program.shell("cat /proc/self/mountinfo").text
             #expect(!mounts.contains(strata.root.string))
-            try strata.ok("rm", "-f", "c")
+            try strata.ok("rm", "-f", "copied")
         }
     }
 
@@ -107,12 +109,12 @@ struct LifecycleTests {
     func copiesAndExports() throws {
         try withBusybox { strata in
             let place = strata.directory.path.string
-            try strata.ok("run", "--name", "c", "busybox", "/bin/sh", "-c", "mkdir /d; echo one > /d/f")
-            try strata.ok("cp", "c:/d", "\(place)/out")
+            try strata.ok("run", "--name", "copied", "busybox", "/bin/sh", "-c", "mkdir /d; echo one > /d/f")
+            try strata.ok("cp", "copied:/d", "\(place)/out")
             #expect(try Program.shell("cat \(place)/out/f").text == "one\n")
             try Program.shell("echo two > \(place)/in")
-            try strata.ok("cp", "\(place)/in", "c:/d/g")
-            #expect(try strata.ok("export", "c", "-o", "\(place)/all.tar").code == 0)
+            try strata.ok("cp", "\(place)/in", "copied:/d/g")
+            #expect(try strata.ok("export", "copied", "-o", "\(place)/all.tar").code == 0)
             #expect(try Program.shell("tar xOf \(place)/all.tar d/g d/f").text == "two\none\n")
         }
     }

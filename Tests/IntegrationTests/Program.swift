@@ -38,9 +38,27 @@ final class RunningProgram {
 
     func signal(_ number: CInt) { kill(pid, number) }
 
+    /// Waits until it has printed `text`.
+    func waitForOutput(_ text: String) throws {
+        for _ in 0..<600 {
+            if String(decoding: try whole(output.raw), as: UTF8.self).contains(text) { return }
+            usleep(50_000)
+        }
+        throw UnexpectedOutcome(description: "\(arguments.joined(separator: " ")): did not print \(text)")
+    }
+
+    /// Waits for its end; one that lasts longer than two minutes is killed, and shows as that.
     func wait() throws -> Outcome {
         var status: CInt = 0
-        try system("waitpid") { waitpid(pid, &status, 0) }
+        var ended: pid_t = 0
+        for attempt in 0..<12_000 where ended == 0 {
+            ended = try system("waitpid") { waitpid(pid, &status, WNOHANG) }
+            if ended == 0 { usleep(attempt < 100 ? 1_000 : 10_000) }
+        }
+        if ended == 0 {
+            kill(pid, SIGKILL)
+            try system("waitpid") { waitpid(pid, &status, 0) }
+        }
         let code = status & 0x7F == 0 ? (status >> 8) & 0xFF : 128 + status & 0x7F
         return Outcome(
             arguments: arguments,
@@ -89,7 +107,15 @@ enum Program {
         var envp = all.map { strdup($0) } + [nil]
         defer { for text in argv + envp { free(text) } }
         var pid: pid_t = 0
-        let failure = posix_spawnp(&pid, arguments[0], &actions, nil, &argv, &envp)
+        // The test runner's threads block signals, which a program started by a user does not find blocked.
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
+        let failure = posix_spawnp(&pid, arguments[0], &actions, &attributes, &argv, &envp)
         guard failure == 0 else { throw SystemError("start", arguments[0], Errno(rawValue: failure)) }
         return RunningProgram(
             pid: pid,
