@@ -52,6 +52,9 @@ package struct TreeApplier {
                 try application.apply(entry, from: source)
             } catch let error as SystemError {
                 throw application.failure(error, at: entry)
+            } catch let error as FormRefusal {
+                let what = "unpack \(label), entry \(entry.path)"
+                throw StorageError(error.code, "\(what): \(error.message)", remedy: error.remedy)
             }
         }
         return try doing("unpack \(label)") { try application.finish() }

@@ -47,7 +47,7 @@ package struct OverlayForm: TreeForm {
     package func stored(_ attributes: [ExtendedAttribute]) throws -> [ExtendedAttribute] {
         guard attributes.contains(where: { $0.name.starts(with: Self.prefix) }) else { return attributes }
         guard try kernelEscapes() else {
-            throw StorageError(
+            throw FormRefusal(
                 .unsupported,
                 "attribute user.overlay.*: this kernel's overlay file system would hide it",
                 remedy: "use Linux 6.7 or later, or another storage driver"
@@ -57,7 +57,7 @@ package struct OverlayForm: TreeForm {
             guard attribute.name.starts(with: Self.prefix) else { return attribute }
             // The kernel lists a name that ends at the prefix but cannot read it.
             guard attribute.name.count > Self.prefix.count else {
-                throw StorageError(.invalid, "attribute \"user.overlay.\" has no name after its prefix")
+                throw FormRefusal(.invalid, "attribute \"user.overlay.\" has no name after its prefix")
             }
             let name = Self.escapedPrefix + attribute.name.dropFirst(Self.prefix.count)
             return ExtendedAttribute(name: name, value: attribute.value)

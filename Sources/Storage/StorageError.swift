@@ -73,11 +73,13 @@ extension StorageError.Code {
     }
 }
 
-/// Runs `body`, giving a bare `SystemError` the context that a user needs.
+/// Runs `body`, giving a bare `SystemError` or `FormRefusal` the context that a user needs.
 package func doing<T: ~Copyable>(_ what: @autoclosure () -> String, _ body: () throws -> T) throws -> T {
     do {
         return try body()
     } catch let error as SystemError {
         throw StorageError(error, doing: what())
+    } catch let error as FormRefusal {
+        throw StorageError(error.code, "\(what()): \(error.message)", remedy: error.remedy)
     }
 }

@@ -19,11 +19,24 @@ public protocol TreeForm: Sendable {
     /// Whether an open directory bears the mark of `makeOpaque`.
     func isOpaque(_ directory: CInt) throws -> Bool
 
-    /// Attributes as they are stored, for attributes as a layer gives them. Throws where the form cannot store one.
+    /// Attributes as they are stored, for attributes as a layer gives them. Throws `FormRefusal` where the form cannot store one.
     func stored(_ attributes: [ExtendedAttribute]) throws -> [ExtendedAttribute]
 
     /// Attributes as a layer gives them, for attributes read from disk; marks are left out. Sorted by name.
     func visible(_ attributes: [ExtendedAttribute]) -> [ExtendedAttribute]
+}
+
+/// What a form cannot hold; whoever knows of which layer and entry it is says so.
+package struct FormRefusal: Error, Sendable {
+    package let code: StorageError.Code
+    package let message: String
+    package let remedy: String?
+
+    package init(_ code: StorageError.Code, _ message: String, remedy: String? = nil) {
+        self.code = code
+        self.message = message
+        self.remedy = remedy
+    }
 }
 
 /// Every file is what it seems, and the tree holds everything.

@@ -50,8 +50,8 @@ import Testing
     @Test func refusesWhatTheKernelWouldHide() throws {
         let old = OverlayForm(kernelEscapes: { false })
         #expect(try old.stored([attribute("user.x")]) == [attribute("user.x")])
-        #expect(throws: StorageError.self) { try old.stored([attribute("user.overlay.x")]) }
-        #expect(throws: StorageError.self) { try form.stored([attribute("user.overlay.")]) }
+        #expect(throws: FormRefusal.self) { try old.stored([attribute("user.overlay.x")]) }
+        #expect(throws: FormRefusal.self) { try form.stored([attribute("user.overlay.")]) }
     }
 
     @Suite(.requires(.root, .deviceNodes))
