@@ -239,6 +239,8 @@ struct TreeApplierTests {
 
     @Test
     func theUmaskIsAsBefore() throws {
+        // Else the umask would be that of all tests that run meanwhile.
+        try system("unshare") { clinux_unshare_fs() }
         let before = umask(0o027)
         defer { _ = umask(before) }
         let tree = try OneTree([
