@@ -109,14 +109,16 @@ targets += [
     library(
         "Engine",
         [
-            "Images", "Runtime", "Launch", "Supervisor", "LayerStore", "StoreRoot", "DriverCatalog", "Storage",
+            "Images", "Runtime", "Launch", "Supervisor", "LayerStore", "StoreRoot", "DriverCatalog",
+            "Storage",
             "LayerDiff", "JSON", "LinuxSys", "CLinux", system,
         ]
     ),
     .executableTarget(
         name: "strata",
         dependencies: [
-            "Engine", "Command", "Format", "JSON", "Images", "LayerStore", "StoreRoot", "Supervisor", "LayerDiff",
+            "Engine", "Command", "Format", "JSON", "Images", "LayerStore", "StoreRoot", "Supervisor",
+            "LayerDiff",
             "Storage", "LinuxSys", system,
         ],
         swiftSettings: swiftSettings,
@@ -151,7 +153,10 @@ targets += [
         "LayerStoreTests",
         ["LayerStore", "StoreRoot", "Storage", "LayerDiff", "DriverCatalog", "LinuxSys", "TestGates", system]
     ),
-    tests("ImagesTests", ["Images", "StoreRoot", "Storage", "LayerDiff", "JSON", "LinuxSys", "TestGates", system]),
+    tests(
+        "ImagesTests",
+        ["Images", "StoreRoot", "Storage", "LayerDiff", "JSON", "LinuxSys", "TestGates", system]
+    ),
     tests("LaunchTests", ["Launch", "LinuxSys", "CLinux", "TestGates", system]),
     tests("RuntimeTests", ["Runtime", "Launch", "JSON", "LinuxSys", "CLinux", "TestGates", system]),
     tests("SupervisorTests", ["Supervisor", "Runtime", "JSON", "LinuxSys", "CLinux", "TestGates", system]),

@@ -4,6 +4,7 @@ import JSON
 import LinuxSys
 package import Storage
 import StoreRoot
+import Synchronization
 
 /// A container as its row says.
 package struct ContainerRecord: Sendable {
@@ -30,9 +31,63 @@ package struct ContainerRecord: Sendable {
     package var error: String?
     package var started: Int64?
     package var finished: Int64?
-    var config: ContainerConfig
+    /// Program and arguments, for listings.
+    package var command: String
+    private let storedConfig: StoredConfig
+
+    /// Parsed when it is first asked for: a listing of many containers does not.
+    var config: ContainerConfig { storedConfig.value }
+
+    init(
+        id: String,
+        name: String,
+        image: String,
+        imageReference: String,
+        driver: String,
+        layer: LayerID,
+        created: Int64,
+        status: Status,
+        started: Int64? = nil,
+        config: ContainerConfig
+    ) {
+        self.id = id
+        self.name = name
+        self.image = image
+        self.imageReference = imageReference
+        self.driver = driver
+        self.layer = layer
+        self.created = created
+        self.status = status
+        self.started = started
+        command = config.arguments.joined(separator: " ")
+        storedConfig = StoredConfig(config)
+    }
 
     package var shortID: String { String(id.prefix(12)) }
+}
+
+/// A container's configuration as its row holds it.
+private final class StoredConfig: Sendable {
+    private let text: [UInt8]
+    private let parsed: Mutex<ContainerConfig?>
+
+    init(text: [UInt8]) {
+        self.text = text
+        parsed = Mutex(nil)
+    }
+
+    init(_ config: ContainerConfig) {
+        text = []
+        parsed = Mutex(config)
+    }
+
+    var value: ContainerConfig {
+        parsed.withLock { parsed in
+            let config = parsed ?? ContainerConfig(json: (try? JSON.parse(text)) ?? [:])
+            parsed = config
+            return config
+        }
+    }
 }
 
 /// The rows of containers.
@@ -40,7 +95,7 @@ struct ContainerTable {
     let root: StoreRoot
 
     private static let columns =
-        "id, name, image, image_reference, driver, layer, created, status, exit_code, error, started, finished, config"
+        "id, name, image, image_reference, driver, layer, created, status, exit_code, error, started, finished, command, config"
 
     /// Containers, the newest first.
     ///
@@ -109,13 +164,13 @@ struct ContainerTable {
         _ = try transaction.run(
             """
             INSERT INTO containers (id, name, image, image_reference, driver, layer, created, status, started, config,
-            auto_remove) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+            auto_remove, command) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
             """,
             [
                 .text(record.id), .text(record.name), .text(record.image), .text(record.imageReference),
                 .text(record.driver), .text(record.layer.rawValue), .integer(record.created),
                 .text(record.status.rawValue), .optional(record.started), .text(record.config.json.text),
-                .flag(record.config.removeWhenDone),
+                .flag(record.config.removeWhenDone), .text(record.command),
             ]
         )
     }
@@ -161,20 +216,26 @@ struct ContainerTable {
                 remedy: "run strata system check"
             )
         }
-        return ContainerRecord(
-            id: row.text(0),
-            name: row.text(1),
-            image: row.text(2),
-            imageReference: row.text(3),
-            driver: row.text(4),
-            layer: layer,
-            created: row.integer(6),
-            status: status,
-            exitCode: row.optionalInteger(8).map { Int32(truncatingIfNeeded: $0) },
-            error: row.optionalText(9),
-            started: row.optionalInteger(10),
-            finished: row.optionalInteger(11),
-            config: ContainerConfig(json: try JSON.parse(row.blob(12)))
-        )
+        return ContainerRecord(row, layer: layer, status: status)
+    }
+}
+
+extension ContainerRecord {
+    /// From a row of the columns that `ContainerTable` selects.
+    fileprivate init(_ row: Row, layer: LayerID, status: Status) {
+        id = row.text(0)
+        name = row.text(1)
+        image = row.text(2)
+        imageReference = row.text(3)
+        driver = row.text(4)
+        self.layer = layer
+        created = row.integer(6)
+        self.status = status
+        exitCode = row.optionalInteger(8).map { Int32(truncatingIfNeeded: $0) }
+        error = row.optionalText(9)
+        started = row.optionalInteger(10)
+        finished = row.optionalInteger(11)
+        command = row.text(12)
+        storedConfig = StoredConfig(text: row.blob(13))
     }
 }

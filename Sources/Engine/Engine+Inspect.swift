@@ -14,7 +14,7 @@ package struct ContainerSummary: Sendable {
     package var state: ContainerState
 
     /// Program and arguments as one line.
-    package var command: String { record.config.arguments.joined(separator: " ") }
+    package var command: String { record.command }
     package var labels: [(name: String, value: String)] { record.config.labels }
     package var mounts: [String] { record.config.binds.map { String($0.prefix { $0 != ":" }) } }
     package var network: String { record.config.network }

@@ -105,9 +105,7 @@ extension Engine {
         let path = logPath(of: record.id)
         guard try Files.status(path) != nil else { return }
         let reader = LogReader(path, query, emit: emit)
-        guard follows, try state(of: record).isRunning, let process = try process(of: record) else {
-            return try reader.read()
-        }
-        try reader.follow(until: process.raw)
+        guard follows, try state(of: record).isRunning else { return try reader.read() }
+        try reader.follow(containerIn: root.containerRunPath(record.id))
     }
 }

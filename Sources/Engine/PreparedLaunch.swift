@@ -51,7 +51,8 @@ extension Engine {
     func prepareLaunch(of container: HeldContainer) throws -> PreparedLaunch {
         let record = container.record
         var spec = try record.config.spec(id: record.id, directory: root.containerPath(record.id))
-        let mounted = try layers.mount(container.layer, record.config.userNamespace ? .readOnly : .readWrite)
+        let writable: LayerAccess = record.config.removeWhenDone ? .scratch : .readWrite
+        let mounted = try layers.mount(container.layer, record.config.userNamespace ? .readOnly : writable)
         let companion = mounted.companion
         let tree = SharedFD(try mounted.asDetachedMount())
         let user = try UserLookup.resolve(record.config.user, root: tree.raw)

@@ -22,7 +22,9 @@ package enum DetachedMount {
         case descriptor(String, CInt)
     }
 
-    /// Makes a new instance of file system `type`. On failure the error carries the kernel's own message, if any.
+    /// Makes a new instance of file system `type`.
+    ///
+    /// On failure the error carries the kernel's own message, if any.
     package static func make(
         _ type: String,
         _ parameters: [Parameter],
@@ -35,7 +37,9 @@ package enum DetachedMount {
                 case .flag(let key):
                     try system("fsconfig", key) { clinux_fsconfig_flag(context.raw, key) }
                 case .string(let key, let value):
-                    try system("fsconfig", "\(key)=\(value)") { clinux_fsconfig_string(context.raw, key, value) }
+                    try system("fsconfig", "\(key)=\(value)") {
+                        clinux_fsconfig_string(context.raw, key, value)
+                    }
                 case .descriptor(let key, let fd):
                     try system("fsconfig", key) { clinux_fsconfig_fd(context.raw, key, fd) }
                 }
@@ -87,18 +91,28 @@ package enum DetachedMount {
     }
 
     /// Attaches a detached mount in the caller's mount namespace.
-    package static func attach(_ mount: CInt, at path: some PathConvertible, below directory: CInt) throws(SystemError) {
-        try system("move_mount", path.printable) { path.withCPath { clinux_move_mount(mount, directory, $0) } }
+    package static func attach(
+        _ mount: CInt,
+        at path: some PathConvertible,
+        below directory: CInt
+    ) throws(SystemError) {
+        try system("move_mount", path.printable) {
+            path.withCPath { clinux_move_mount(mount, directory, $0) }
+        }
     }
 
     private static func message(of context: CInt) -> String? {
         var buffer = [CChar](repeating: 0, count: 512)
         var last: String?
         while true {
-            let count = buffer.withUnsafeMutableBufferPointer { clinux_fs_message(context, $0.baseAddress, 511) }
+            let count = buffer.withUnsafeMutableBufferPointer {
+                clinux_fs_message(context, $0.baseAddress, 511)
+            }
             guard count > 2 else { return last }
             let text = buffer[2..<count].map { UInt8(bitPattern: $0) }
-            if buffer[0] == CChar(UInt8(ascii: "e")) || last == nil { last = String(decoding: text, as: UTF8.self) }
+            if buffer[0] == CChar(UInt8(ascii: "e")) || last == nil {
+                last = String(decoding: text, as: UTF8.self)
+            }
         }
     }
 }

@@ -17,7 +17,9 @@ extension Files {
     ///
     /// Takes an O_PATH descriptor too, which is what the root of a detached mount is.
     package static func list(_ directory: CInt) throws(SystemError) -> [DirectoryEntry] {
-        if try systemAnswer("lseek", expecting: .badFileDescriptor, call: { lseek(directory, 0, SEEK_SET) }) == nil {
+        if try systemAnswer("lseek", expecting: .badFileDescriptor, call: { lseek(directory, 0, SEEK_SET) })
+            == nil
+        {
             let again = try openDirectory(".", below: directory)
             return try list(again.raw)
         }
@@ -67,11 +69,16 @@ extension Files {
         }
     }
 
-    /// Removes the tree at `name` below `directory`, never following a symlink or leaving the mount it starts on;
-    /// absent is success. Depth is bounded by memory, not by PATH_MAX.
+    /// Removes the tree at `name` below `directory`, never following a symlink or leaving the mount it starts
+    /// on; absent is success.
+    ///
+    /// Depth is bounded by memory, not by PATH_MAX.
     ///
     /// Stops with EBUSY at a directory on which something is mounted.
-    package static func removeTree(_ name: some PathConvertible, below directory: CInt = AT_FDCWD) throws(SystemError) {
+    package static func removeTree(
+        _ name: some PathConvertible,
+        below directory: CInt = AT_FDCWD
+    ) throws(SystemError) {
         guard let status = try status(name, below: directory) else { return }
         guard status.kind == .directory else {
             try unlink(name, below: directory)
@@ -82,9 +89,15 @@ extension Files {
         try unlink(name, below: directory, isDirectory: true)
     }
 
-    /// Empties `top`. A stack of descriptors would end at RLIMIT_NOFILE, so only the way down is kept, in names,
-    /// and `..` leads back; the tree is the engine's own and nobody moves directories in it.
-    private static func clear(_ top: borrowing OwnedFD, mount: UInt64, device: DeviceNumber) throws(SystemError) {
+    /// Empties `top`.
+    ///
+    /// A stack of descriptors would end at RLIMIT_NOFILE, so only the way down is kept, in names, and `..`
+    /// leads back; the tree is the engine's own and nobody moves directories in it.
+    private static func clear(
+        _ top: borrowing OwnedFD,
+        mount: UInt64,
+        device: DeviceNumber
+    ) throws(SystemError) {
         var current = try top.duplicate()
         var pending: [[TreePath]] = [try removeFiles(in: current.raw)]
         var path: [TreePath] = []

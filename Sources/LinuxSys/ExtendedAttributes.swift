@@ -5,18 +5,19 @@ import Glibc
 import SystemPackage
 
 /// One extended attribute: its full name (`user.x`, `security.capability`) and value, both bytes.
-public struct ExtendedAttribute: Hashable, Comparable, Sendable {
-    public var name: [UInt8]
-    public var value: [UInt8]
+package struct ExtendedAttribute: Hashable, Comparable, Sendable {
+    package var name: [UInt8]
+    package var value: [UInt8]
 
-    public init(name: [UInt8], value: [UInt8]) {
+    package init(name: [UInt8], value: [UInt8]) {
         self.name = name
         self.value = value
     }
 
-    public static func < (left: ExtendedAttribute, right: ExtendedAttribute) -> Bool {
+    package static func < (left: ExtendedAttribute, right: ExtendedAttribute) -> Bool {
         left.name == right.name
-            ? left.value.lexicographicallyPrecedes(right.value) : left.name.lexicographicallyPrecedes(right.name)
+            ? left.value.lexicographicallyPrecedes(right.value)
+            : left.name.lexicographicallyPrecedes(right.name)
     }
 }
 
@@ -26,7 +27,10 @@ public struct ExtendedAttribute: Hashable, Comparable, Sendable {
 /// a symlink or device; so the path is `/proc/self/fd/<directory>/<name>`, in which only `name` comes from outside.
 package enum ExtendedAttributes {
     /// All attributes, sorted by name; empty where the file system has none.
-    package static func read(_ name: some PathConvertible, below directory: CInt) throws(SystemError) -> [ExtendedAttribute] {
+    package static func read(
+        _ name: some PathConvertible,
+        below directory: CInt
+    ) throws(SystemError) -> [ExtendedAttribute] {
         let path = procPath(name, below: directory)
         return try read(
             name.printable,
@@ -38,7 +42,11 @@ package enum ExtendedAttributes {
     /// The same of an open file; of a directory also by an O_PATH descriptor, as the root of a detached mount is one.
     package static func read(of fd: CInt) throws(SystemError) -> [ExtendedAttribute] {
         do throws(SystemError) {
-            return try read(nil, list: { clinux_flistxattr(fd, $0, $1) }, get: { clinux_fgetxattr(fd, $0, $1, $2) })
+            return try read(
+                nil,
+                list: { clinux_flistxattr(fd, $0, $1) },
+                get: { clinux_fgetxattr(fd, $0, $1, $2) }
+            )
         } catch {
             guard error.errno == .badFileDescriptor else { throw error }
             return try read(".", below: fd)
@@ -52,7 +60,9 @@ package enum ExtendedAttributes {
         below directory: CInt
     ) throws(SystemError) -> [UInt8]? {
         let path = procPath(name, below: directory)
-        return try value(name.printable, attribute: Array(attribute.utf8)) { clinux_lgetxattr(path, $0, $1, $2) }
+        return try value(name.printable, attribute: Array(attribute.utf8)) {
+            clinux_lgetxattr(path, $0, $1, $2)
+        }
     }
 
     package static func value(_ attribute: String, of fd: CInt) throws(SystemError) -> [UInt8]? {
@@ -68,7 +78,9 @@ package enum ExtendedAttributes {
         let key = attribute.name + [0]
         try system("setxattr", "\(name.printable) \(printable(attribute.name))") {
             key.withUnsafeBufferPointer { k in
-                k.withMemoryRebound(to: CChar.self) { clinux_lsetxattr(path, $0.baseAddress, attribute.value, attribute.value.count, 0) }
+                k.withMemoryRebound(to: CChar.self) {
+                    clinux_lsetxattr(path, $0.baseAddress, attribute.value, attribute.value.count, 0)
+                }
             }
         }
     }
@@ -77,13 +89,19 @@ package enum ExtendedAttributes {
         let key = attribute.name + [0]
         try system("setxattr", printable(attribute.name)) {
             key.withUnsafeBufferPointer { k in
-                k.withMemoryRebound(to: CChar.self) { clinux_fsetxattr(fd, $0.baseAddress, attribute.value, attribute.value.count, 0) }
+                k.withMemoryRebound(to: CChar.self) {
+                    clinux_fsetxattr(fd, $0.baseAddress, attribute.value, attribute.value.count, 0)
+                }
             }
         }
     }
 
     /// Removes one attribute; absent is success.
-    package static func remove(_ attribute: [UInt8], from name: some PathConvertible, below directory: CInt) throws(SystemError) {
+    package static func remove(
+        _ attribute: [UInt8],
+        from name: some PathConvertible,
+        below directory: CInt
+    ) throws(SystemError) {
         let path = procPath(name, below: directory)
         let key = attribute + [0]
         _ = try systemAnswer("removexattr", "\(name.printable) \(printable(attribute))", expecting: .noData) {
@@ -106,7 +124,14 @@ package enum ExtendedAttributes {
         get: (UnsafePointer<CChar>, UnsafeMutableRawPointer?, Int) -> Int
     ) throws(SystemError) -> [ExtendedAttribute] {
         let none = { (error: SystemError) in error.errno == .notSupported }
-        guard let names = try grow("listxattr", what, from: 1024, absent: none, call: { list($0.assumingMemoryBound(to: CChar.self), $1) })
+        guard
+            let names = try grow(
+                "listxattr",
+                what,
+                from: 1024,
+                absent: none,
+                call: { list($0.assumingMemoryBound(to: CChar.self), $1) }
+            )
         else { return [] }
         var attributes: [ExtendedAttribute] = []
         for name in names.split(separator: 0) {
@@ -124,8 +149,14 @@ package enum ExtendedAttributes {
     ) throws(SystemError) -> [UInt8]? {
         let name = TreePath(bytes: attribute)
         let none = { (error: SystemError) in error.errno == .noData || error.errno == .notSupported }
-        return try grow("getxattr", [what, name.printable].compactMap(\.self).joined(separator: " "), from: 256, absent: none) {
-            buffer, size in name.withCPath { get($0, buffer, size) }
+        return try grow(
+            "getxattr",
+            [what, name.printable].compactMap(\.self).joined(separator: " "),
+            from: 256,
+            absent: none
+        ) {
+            buffer,
+            size in name.withCPath { get($0, buffer, size) }
         }
     }
 

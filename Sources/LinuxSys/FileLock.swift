@@ -4,7 +4,9 @@ import CLinux
 import Glibc
 package import SystemPackage
 
-/// flock(2) on a lock file. The lock belongs to the descriptor: a killed process releases it, a holder can pass it on.
+/// flock(2) on a lock file.
+///
+/// The lock belongs to the descriptor: a killed process releases it, a holder can pass it on.
 package struct FileLock: ~Copyable, Sendable {
     package enum Mode: Sendable {
         case shared
@@ -19,11 +21,17 @@ package struct FileLock: ~Copyable, Sendable {
     /// The locked descriptor, for a holder of another kind.
     package consuming func descriptor() -> OwnedFD { fd }
 
-    /// Locks `path`, making the file if it is missing. A lock file goes with its thing, so after locking it is checked
-    /// that the name still leads to the locked file, and otherwise tried again.
+    /// Locks `path`, making the file if it is missing.
+    ///
+    /// A lock file goes with its thing, so after locking it is checked that the name still leads to the
+    /// locked file, and otherwise tried again.
     ///
     /// - Returns: `nil` if `wait` is false and somebody holds it.
-    package static func acquire(_ path: FilePath, _ mode: Mode, wait: Bool = true) throws(SystemError) -> FileLock? {
+    package static func acquire(
+        _ path: FilePath,
+        _ mode: Mode,
+        wait: Bool = true
+    ) throws(SystemError) -> FileLock? {
         while true {
             let file = try Files.open(path, O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o600)
             let operation = (mode == .shared ? LOCK_SH : LOCK_EX) | (wait ? 0 : LOCK_NB)

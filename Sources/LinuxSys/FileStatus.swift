@@ -4,21 +4,21 @@ package import CLinux
 import Glibc
 
 /// A point in time: seconds since 1970, which may be negative, and nanoseconds 0..<1e9 after them.
-public struct Timestamp: Hashable, Comparable, Sendable {
-    public var seconds: Int64
-    public var nanoseconds: UInt32
+package struct Timestamp: Hashable, Comparable, Sendable {
+    package var seconds: Int64
+    package var nanoseconds: UInt32
 
-    public init(seconds: Int64, nanoseconds: UInt32 = 0) {
+    package init(seconds: Int64, nanoseconds: UInt32 = 0) {
         self.seconds = seconds
         self.nanoseconds = nanoseconds
     }
 
-    public static func < (left: Timestamp, right: Timestamp) -> Bool {
+    package static func < (left: Timestamp, right: Timestamp) -> Bool {
         (left.seconds, left.nanoseconds) < (right.seconds, right.nanoseconds)
     }
 
     /// The present, by CLOCK_REALTIME.
-    public static var now: Timestamp {
+    package static var now: Timestamp {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         return Timestamp(seconds: Int64(time.tv_sec), nanoseconds: UInt32(time.tv_nsec))
@@ -26,18 +26,18 @@ public struct Timestamp: Hashable, Comparable, Sendable {
 }
 
 /// A device number in its two parts.
-public struct DeviceNumber: Hashable, Sendable {
-    public var major: UInt32
-    public var minor: UInt32
+package struct DeviceNumber: Hashable, Sendable {
+    package var major: UInt32
+    package var minor: UInt32
 
-    public init(major: UInt32, minor: UInt32) {
+    package init(major: UInt32, minor: UInt32) {
         self.major = major
         self.minor = minor
     }
 }
 
 /// The type of a file system object (`S_IFMT`).
-public enum FileKind: UInt8, Hashable, Sendable {
+package enum FileKind: UInt8, Hashable, Sendable {
     case regular
     case directory
     case symlink
@@ -48,23 +48,23 @@ public enum FileKind: UInt8, Hashable, Sendable {
 }
 
 /// What statx(2) says of one object.
-public struct FileStatus: Hashable, Sendable {
-    public var kind: FileKind
+package struct FileStatus: Hashable, Sendable {
+    package var kind: FileKind
     /// Permission bits with setuid, setgid and sticky (07777).
-    public var mode: UInt32
-    public var uid: UInt32
-    public var gid: UInt32
-    public var links: UInt32
-    public var size: Int64
+    package var mode: UInt32
+    package var uid: UInt32
+    package var gid: UInt32
+    package var links: UInt32
+    package var size: Int64
     /// Blocks of 512 bytes.
-    public var blocks: Int64
-    public var inode: UInt64
-    public var device: DeviceNumber
-    public var rdev: DeviceNumber
-    public var mtime: Timestamp
-    public var ctime: Timestamp
+    package var blocks: Int64
+    package var inode: UInt64
+    package var device: DeviceNumber
+    package var rdev: DeviceNumber
+    package var mtime: Timestamp
+    package var ctime: Timestamp
     /// The mount it lies on; 0 where the kernel does not tell (before 5.8).
-    public var mountID: UInt64
+    package var mountID: UInt64
 
     package init(_ raw: clinux_stat) {
         kind = FileKind(mode: raw.mode)
@@ -83,7 +83,7 @@ public struct FileStatus: Hashable, Sendable {
     }
 
     /// Whether it is the overlay whiteout: a character device 0/0.
-    public var isWhiteoutDevice: Bool { kind == .characterDevice && rdev.major == 0 && rdev.minor == 0 }
+    package var isWhiteoutDevice: Bool { kind == .characterDevice && rdev.major == 0 && rdev.minor == 0 }
 }
 
 extension FileKind {

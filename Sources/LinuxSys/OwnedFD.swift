@@ -47,8 +47,10 @@ package final class SharedFD: Sendable {
     package init(_ fd: consuming OwnedFD) { self.fd = fd }
 }
 
-/// Calls on files below a directory descriptor. Every name is looked up from `directory`; a final symlink is
-/// never followed. For host paths use `AT_FDCWD`, which is the default.
+/// Calls on files below a directory descriptor.
+///
+/// Every name is looked up from `directory`; a final symlink is never followed. For host paths use
+/// `AT_FDCWD`, which is the default.
 package enum Files {
     package static func open(
         _ path: some PathConvertible,
@@ -77,7 +79,12 @@ package enum Files {
         below directory: CInt = AT_FDCWD
     ) throws(SystemError) -> FileStatus? {
         var raw = clinux_stat()
-        let answer = try systemAnswer("statx", path.printable, expecting: .noSuchFileOrDirectory, .notDirectory) {
+        let answer = try systemAnswer(
+            "statx",
+            path.printable,
+            expecting: .noSuchFileOrDirectory,
+            .notDirectory
+        ) {
             path.withCPath { clinux_stat(directory, $0, &raw) }
         }
         return answer == nil ? nil : FileStatus(raw)
@@ -165,7 +172,10 @@ package enum Files {
     }
 
     /// Reads until `buffer` is full or the file ends; the count read.
-    package static func read(_ fd: CInt, into buffer: UnsafeMutableRawBufferPointer) throws(SystemError) -> Int {
+    package static func read(
+        _ fd: CInt,
+        into buffer: UnsafeMutableRawBufferPointer
+    ) throws(SystemError) -> Int {
         var done = 0
         while done < buffer.count {
             let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[done...])
@@ -186,19 +196,23 @@ package enum Files {
         return try contents(of: file.raw, limit: limit, name: path.printable)
     }
 
-    package static func contents(of fd: CInt, limit: Int, name: String? = nil) throws(SystemError) -> [UInt8] {
+    package static func contents(of fd: CInt, limit: Int, name: String? = nil) throws(SystemError) -> [UInt8]
+    {
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 64 << 10)
         while true {
-            let count = try system("read", name) { chunk.withUnsafeMutableBytes { Glibc.read(fd, $0.baseAddress, $0.count) } }
+            let count = try system("read", name) {
+                chunk.withUnsafeMutableBytes { Glibc.read(fd, $0.baseAddress, $0.count) }
+            }
             if count == 0 { return bytes }
             if bytes.count + count > limit { throw SystemError("read", name, .fileTooLarge) }
             bytes.append(contentsOf: chunk[..<count])
         }
     }
 
-    /// Replaces the file `path` as a whole: temporary beside it, rename. With `durable`, both file and directory
-    /// are on disk when this returns.
+    /// Replaces the file `path` as a whole: temporary beside it, rename.
+    ///
+    /// With `durable`, both file and directory are on disk when this returns.
     package static func replace(
         _ path: FilePath,
         with bytes: [UInt8],
@@ -209,7 +223,12 @@ package enum Files {
         let name = path.lastComponent?.string ?? ""
         let temporary = ".\(name).\(getpid())"
         do throws(SystemError) {
-            let file = try open(temporary, below: directory.raw, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode: mode)
+            let file = try open(
+                temporary,
+                below: directory.raw,
+                O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW,
+                mode: mode
+            )
             try writeAll(bytes, to: file.raw)
             if durable { try system("fsync", path.printable) { fsync(file.raw) } }
             try file.close()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import SystemPackage
+package import SystemPackage
 
 /// Anything that can be handed to a system call as a path: bytes that end at a NUL, never decoded.
 package protocol PathConvertible {
@@ -12,7 +12,9 @@ package protocol PathConvertible {
 
 extension FilePath: PathConvertible {
     package func withCPath<R>(_ body: (UnsafePointer<CChar>) -> R) -> R { withPlatformString(body) }
-    package var printable: String { withPlatformString { Path.printable(UnsafeRawPointer($0), count: length) } }
+    package var printable: String {
+        withPlatformString { Path.printable(UnsafeRawPointer($0), count: length) }
+    }
 }
 
 extension String: PathConvertible {
@@ -23,46 +25,46 @@ extension String: PathConvertible {
 /// A path or name inside a layer or container: bytes, relative, without leading, trailing or doubled slashes.
 ///
 /// The empty path is the root of the tree. Order is that of the bytes, which is the order of every listing.
-public struct TreePath: Hashable, Comparable, Sendable, CustomStringConvertible, ExpressibleByStringLiteral {
-    public let bytes: [UInt8]
+package struct TreePath: Hashable, Comparable, Sendable, CustomStringConvertible, ExpressibleByStringLiteral {
+    package let bytes: [UInt8]
 
     /// Takes bytes that the caller has already cleaned (see `LayerDiff`'s name check for what comes from outside).
-    public init(bytes: [UInt8]) {
+    package init(bytes: [UInt8]) {
         self.bytes = bytes
     }
 
-    public init(stringLiteral value: StaticString) {
+    package init(stringLiteral value: StaticString) {
         bytes = value.withUTF8Buffer { Array($0) }
     }
 
     /// `text` without leading, trailing and doubled slashes and `.` components; `..` is kept as it is.
-    public init(cleaning text: String) {
+    package init(cleaning text: String) {
         let parts = text.utf8.split(separator: UInt8(ascii: "/")).filter { !$0.elementsEqual(".".utf8) }
         bytes = Array(parts.joined(separator: CollectionOfOne(UInt8(ascii: "/"))))
     }
 
-    public static let root = TreePath(bytes: [])
+    package static let root = TreePath(bytes: [])
 
-    public var isRoot: Bool { bytes.isEmpty }
+    package var isRoot: Bool { bytes.isEmpty }
 
     /// The path without its last component; `nil` for the root.
-    public var parent: TreePath? {
+    package var parent: TreePath? {
         if isRoot { return nil }
         guard let slash = bytes.lastIndex(of: UInt8(ascii: "/")) else { return .root }
         return TreePath(bytes: Array(bytes[..<slash]))
     }
 
     /// The last component; empty for the root.
-    public var name: TreePath {
+    package var name: TreePath {
         guard let slash = bytes.lastIndex(of: UInt8(ascii: "/")) else { return self }
         return TreePath(bytes: Array(bytes[(slash + 1)...]))
     }
 
-    public var components: [TreePath] {
+    package var components: [TreePath] {
         bytes.split(separator: UInt8(ascii: "/")).map { TreePath(bytes: Array($0)) }
     }
 
-    public func appending(_ name: TreePath) -> TreePath {
+    package func appending(_ name: TreePath) -> TreePath {
         if isRoot { return name }
         if name.isRoot { return self }
         var joined = bytes
@@ -73,18 +75,18 @@ public struct TreePath: Hashable, Comparable, Sendable, CustomStringConvertible,
     }
 
     /// Whether `self` is `other` or lies below it.
-    public func isWithin(_ other: TreePath) -> Bool {
+    package func isWithin(_ other: TreePath) -> Bool {
         if other.isRoot { return true }
         guard bytes.starts(with: other.bytes) else { return false }
         return bytes.count == other.bytes.count || bytes[other.bytes.count] == UInt8(ascii: "/")
     }
 
-    public static func < (left: TreePath, right: TreePath) -> Bool {
+    package static func < (left: TreePath, right: TreePath) -> Bool {
         left.bytes.lexicographicallyPrecedes(right.bytes)
     }
 
     /// Printable, and absolute as users write it.
-    public var description: String { "/" + printable }
+    package var description: String { "/" + printable }
 }
 
 extension TreePath: PathConvertible {
@@ -92,12 +94,16 @@ extension TreePath: PathConvertible {
         withUnsafeTemporaryAllocation(of: CChar.self, capacity: bytes.count + 1) { buffer in
             for index in bytes.indices { buffer[index] = CChar(bitPattern: bytes[index]) }
             buffer[bytes.count] = 0
-            guard let base = buffer.baseAddress else { preconditionFailure("a temporary buffer of at least one byte") }
+            guard let base = buffer.baseAddress else {
+                preconditionFailure("a temporary buffer of at least one byte")
+            }
             return body(UnsafePointer(base))
         }
     }
 
-    package var printable: String { bytes.withUnsafeBytes { Path.printable($0.baseAddress, count: $0.count) } }
+    package var printable: String {
+        bytes.withUnsafeBytes { Path.printable($0.baseAddress, count: $0.count) }
+    }
 }
 
 package enum Path {
@@ -105,7 +111,9 @@ package enum Path {
     package static func printable(_ base: UnsafeRawPointer?, count: Int) -> String {
         guard let base, count > 0 else { return "" }
         let bytes = UnsafeRawBufferPointer(start: base, count: count)
-        if let text = String(validating: bytes, as: UTF8.self), !text.unicodeScalars.contains(where: isControl) {
+        if let text = String(validating: bytes, as: UTF8.self),
+            !text.unicodeScalars.contains(where: isControl)
+        {
             return text
         }
         let hex = Array("0123456789abcdef".utf8)

@@ -7,7 +7,9 @@ import SystemPackage
 /// Opens paths below a layer's or container's root as the kernel would inside it (openat2(2) with
 /// RESOLVE_IN_ROOT and RESOLVE_NO_MAGICLINKS): the only way to resolve a path that hostile content can shape.
 package enum RootedResolver {
-    /// Opens `path` with `root` as `/`. Symlinks are followed inside the root unless `flags` has O_NOFOLLOW.
+    /// Opens `path` with `root` as `/`.
+    ///
+    /// Symlinks are followed inside the root unless `flags` has O_NOFOLLOW.
     package static func open(
         _ path: some PathConvertible,
         in root: CInt,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import SystemPackage
 import Glibc
+package import SystemPackage
 
 /// A system call that failed: what was tried, on what, and why.
 package struct SystemError: Error, Sendable, CustomStringConvertible {
@@ -21,7 +21,9 @@ package struct SystemError: Error, Sendable, CustomStringConvertible {
     }
 }
 
-/// Runs one system call, again while a signal interrupts it. The only place that reads `errno`.
+/// Runs one system call, again while a signal interrupts it.
+///
+/// The only place that reads `errno`.
 ///
 /// - Parameter path: evaluated only on failure.
 @inline(__always)

@@ -29,6 +29,11 @@ package struct OverlayMount: Sendable {
     package let lowers: [String]
     /// Where changes go, and the directory beside it that the kernel works in.
     package let upper: (name: String, work: String)?
+    /// Whether the kernel may leave out every sync of the upper, the one at the end of the mount too
+    /// (`volatile`).
+    ///
+    /// Such an upper cannot be mounted again.
+    package var isVolatile = false
 
     /// - Parameters:
     ///   - parents: the base first.
@@ -52,6 +57,7 @@ package struct OverlayMount: Sendable {
     package func data() throws -> String {
         var text = "userxattr,index=off,lowerdir=" + lowers.joined(separator: ":")
         if let upper { text += ",upperdir=\(upper.name),workdir=\(upper.work)" }
+        if isVolatile { text += ",volatile" }
         if text.utf8.count > 4095 { throw tooMany }
         return text
     }
@@ -91,6 +97,9 @@ package struct OverlayMount: Sendable {
             if let upper {
                 try add("upperdir", upper.name)
                 try add("workdir", upper.work)
+            }
+            if isVolatile {
+                try system("fsconfig", "volatile") { clinux_fsconfig_flag(context.raw, "volatile") }
             }
             try system("mount", "overlay") { clinux_fsconfig_create(context.raw) }
         } catch let error as SystemError {

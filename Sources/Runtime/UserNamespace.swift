@@ -7,7 +7,9 @@ import SystemPackage
 
 /// A user namespace without a process, which only says how ids are mapped (mount_setattr(2), MOUNT_ATTR_IDMAP).
 package enum UserNamespace {
-    /// Makes one with the mappings of `linux`. Cost: a short-lived process.
+    /// Makes one with the mappings of `linux`.
+    ///
+    /// Cost: a short-lived process.
     package static func make(_ linux: Spec.Linux) throws(RuntimeError) -> OwnedFD {
         let gate = try attempt("make a pipe") { () throws(SystemError) in try Pipe() }
         let plan = LaunchPlan([.wait(descriptor: gate.reader.raw, for: "the end of its use")])
@@ -18,7 +20,9 @@ package enum UserNamespace {
             var failure: LaunchError?
             do throws(LaunchError) {
                 try IDMaps.write(linux, pid: launch.pid)
-                do throws(SystemError) { namespace = try Files.open(path, O_RDONLY) } catch { throw LaunchError(error) }
+                do throws(SystemError) { namespace = try Files.open(path, O_RDONLY) } catch {
+                    throw LaunchError(error)
+                }
             } catch {
                 failure = error
             }

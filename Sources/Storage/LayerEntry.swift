@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import LinuxSys
+package import LinuxSys
 
 /// One entry of a layer, in OCI terms: what a layer tar carries and what a driver writes to disk.
-public struct LayerEntry: Sendable {
-    public enum Kind: Hashable, Sendable {
+package struct LayerEntry: Sendable {
+    package enum Kind: Hashable, Sendable {
         case regular(size: Int64)
         case directory
         case symlink(target: [UInt8])
@@ -22,17 +22,19 @@ public struct LayerEntry: Sendable {
     }
 
     /// Clean and relative; the root of the tree is the empty path and may be carried as a directory.
-    public var path: TreePath
-    public var kind: Kind
+    package var path: TreePath
+    package var kind: Kind
     /// 07777.
-    public var mode: UInt32
-    public var uid: UInt32
-    public var gid: UInt32
-    public var mtime: Timestamp
-    /// Sorted by name. Never escaped: drivers escape for their form on disk.
-    public var xattrs: [ExtendedAttribute]
+    package var mode: UInt32
+    package var uid: UInt32
+    package var gid: UInt32
+    package var mtime: Timestamp
+    /// Sorted by name.
+    ///
+    /// Never escaped: drivers escape for their form on disk.
+    package var xattrs: [ExtendedAttribute]
 
-    public init(
+    package init(
         path: TreePath,
         kind: Kind,
         mode: UInt32 = 0,
@@ -51,8 +53,10 @@ public struct LayerEntry: Sendable {
     }
 }
 
-/// Entries in the order of the layer, each with its content. Not thread-safe; one pass.
-public protocol LayerEntrySource: AnyObject {
+/// Entries in the order of the layer, each with its content.
+///
+/// Not thread-safe; one pass.
+package protocol LayerEntrySource: AnyObject {
     /// What is being read, for messages: `layer sha256:…`, `changes of container 12ab…`.
     var label: String { get }
 
@@ -69,16 +73,16 @@ public protocol LayerEntrySource: AnyObject {
 }
 
 /// What `apply` could not decide without the parent and `seal` resolves, at a cost of its count.
-public struct Undecided: Sendable {
+package struct Undecided: Sendable {
     /// Directories that the layer implies but does not carry: each takes the parent's metadata, or stays 0755 root.
-    public var impliedDirectories: [TreePath]
+    package var impliedDirectories: [TreePath]
     /// Hard links to files that this layer does not have: (link, target), in order.
-    public var hardLinks: [(link: TreePath, target: TreePath)]
+    package var hardLinks: [(link: TreePath, target: TreePath)]
 
-    public init(impliedDirectories: [TreePath] = [], hardLinks: [(link: TreePath, target: TreePath)] = []) {
+    package init(impliedDirectories: [TreePath] = [], hardLinks: [(link: TreePath, target: TreePath)] = []) {
         self.impliedDirectories = impliedDirectories
         self.hardLinks = hardLinks
     }
 
-    public var isEmpty: Bool { impliedDirectories.isEmpty && hardLinks.isEmpty }
+    package var isEmpty: Bool { impliedDirectories.isEmpty && hardLinks.isEmpty }
 }

@@ -3,18 +3,18 @@
 /// The name of a layer on disk and in the rows: 8 characters of base 32 (`a`-`z`, `2`-`7`), random.
 ///
 /// Making the layer decides a collision. 400 such names fit the one page that mount(2) takes.
-public struct LayerID: Hashable, Comparable, Sendable, CustomStringConvertible {
-    public let rawValue: String
+package struct LayerID: Hashable, Comparable, Sendable, CustomStringConvertible {
+    package let rawValue: String
 
     /// `nil` unless `text` has the form of a layer id; so no id can be a path.
-    public init?(_ text: String) {
+    package init?(_ text: String) {
         guard text.utf8.count == 8, text.utf8.allSatisfy({ Self.alphabet.contains($0) }) else { return nil }
         rawValue = text
     }
 
     private init(unchecked text: String) { rawValue = text }
 
-    public static func random() -> LayerID {
+    package static func random() -> LayerID {
         var generator = SystemRandomNumberGenerator()
         let bytes = (0..<8).map { _ in alphabet[Int.random(in: 0..<32, using: &generator)] }
         return LayerID(unchecked: String(decoding: bytes, as: UTF8.self))
@@ -22,19 +22,21 @@ public struct LayerID: Hashable, Comparable, Sendable, CustomStringConvertible {
 
     private static let alphabet = Array("abcdefghijklmnopqrstuvwxyz234567".utf8)
 
-    public var description: String { rawValue }
+    package var description: String { rawValue }
 
-    public static func < (left: LayerID, right: LayerID) -> Bool { left.rawValue < right.rawValue }
+    package static func < (left: LayerID, right: LayerID) -> Bool { left.rawValue < right.rawValue }
 }
 
-/// Sealed layers that stand on each other, the base first. Empty: nothing below.
-public struct LayerChain: Hashable, Sendable {
-    public var ids: [LayerID]
+/// Sealed layers that stand on each other, the base first.
+///
+/// Empty: nothing below.
+package struct LayerChain: Hashable, Sendable {
+    package var ids: [LayerID]
 
-    public init(_ ids: [LayerID] = []) { self.ids = ids }
+    package init(_ ids: [LayerID] = []) { self.ids = ids }
 
     /// The direct parent of whatever stands on this chain.
-    public var top: LayerID? { ids.last }
+    package var top: LayerID? { ids.last }
 
-    public func appending(_ id: LayerID) -> LayerChain { LayerChain(ids + [id]) }
+    package func appending(_ id: LayerID) -> LayerChain { LayerChain(ids + [id]) }
 }

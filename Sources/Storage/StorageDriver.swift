@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LinuxSys
-public import SystemPackage
+package import SystemPackage
 
 /// How layers lie on disk and become a root file system.
 ///
@@ -14,7 +14,7 @@ public import SystemPackage
 /// Extra powers are extra protocols, asked for with `as?`. All calls are synchronous.
 ///
 /// Durability: `sync` makes everything that returned before it durable; no other call waits for the disk.
-public protocol StorageDriver: Sendable {
+package protocol StorageDriver: Sendable {
     /// The name users give, and of the folder below `drivers/`.
     static var name: String { get }
 
@@ -64,7 +64,7 @@ public protocol StorageDriver: Sendable {
 }
 
 /// What `StorageDriver.probe` found.
-public enum ProbeResult: Sendable {
+package enum ProbeResult: Sendable {
     /// It works here; `detail` says how, e.g. `layers by descriptor`.
     case works(detail: String)
     /// This machine or file system cannot serve it; another driver may be tried.
@@ -73,35 +73,38 @@ public enum ProbeResult: Sendable {
     case failed(StorageError)
 }
 
-public struct LayerOptions: Sendable {
+package struct LayerOptions: Sendable {
     /// Limit of the layer's size in bytes.
-    public var size: Int64?
+    package var size: Int64?
 
-    public init(size: Int64? = nil) { self.size = size }
+    package init(size: Int64? = nil) { self.size = size }
 }
 
-public enum LayerAccess: Sendable {
+package enum LayerAccess: Sendable {
     case readOnly
     case readWrite
+    /// Writable, and what is written is removed with the layer: nothing of it needs to reach the disk, and the layer is
+    /// not mounted again.
+    case scratch
 }
 
-public struct LayerUsage: Hashable, Sendable {
+package struct LayerUsage: Hashable, Sendable {
     /// Bytes allocated on disk; a file of several names counts once.
-    public var bytes: Int64
-    public var inodes: Int64
+    package var bytes: Int64
+    package var inodes: Int64
 
-    public init(bytes: Int64, inodes: Int64) {
+    package init(bytes: Int64, inodes: Int64) {
         self.bytes = bytes
         self.inodes = inodes
     }
 }
 
 /// A layer's tree, held by descriptor: a detached mount that vanishes with its last descriptor, or a plain directory.
-public struct MountedLayer: ~Copyable, Sendable {
+package struct MountedLayer: ~Copyable, Sendable {
     /// The root of the tree; may be an O_PATH descriptor, from which `.` is opened for calls that refuse one.
     package let root: OwnedFD
     /// Whether `root` is a detached mount, which move_mount(2) can attach as it is; else a plain directory.
-    public let isMount: Bool
+    package let isMount: Bool
     /// A process that serves the mount and that whoever holds the container must adopt (pidfd).
     package let companion: SharedFD?
 
@@ -122,12 +125,12 @@ public struct MountedLayer: ~Copyable, Sendable {
 ///
 /// The engine makes an id-mapped clone of `home`; the child attaches it in its own mount namespace, changes into
 /// `<clone>/<workingDirectory>`, makes the mount, and detaches the clone (tried: FEASIBILITY.md section 8).
-public protocol IDMappedMounting: StorageDriver {
+package protocol IDMappedMounting: StorageDriver {
     /// How the child makes the mount of `id`.
     func idMappedMount(_ id: LayerID, over parents: LayerChain) throws -> IDMappedMount
 }
 
-public enum IDMappedMount: Sendable {
+package enum IDMappedMount: Sendable {
     /// mount(2) of `type` with `data`, whose names are relative to `directory`, itself below the driver's home.
     case fileSystem(type: String, directory: FilePath, data: String)
     /// The directory below the driver's home is the tree.

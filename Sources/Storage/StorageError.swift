@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LinuxSys
-public import SystemPackage
+package import SystemPackage
 
 /// A failure that a user can meet: what was tried on what, why it failed, and what to do, in one line.
 ///
 /// Callers switch on `code`, never on the text.
-public struct StorageError: Error, Sendable, CustomStringConvertible {
-    public enum Code: String, Sendable {
+package struct StorageError: Error, Sendable, CustomStringConvertible {
+    package enum Code: String, Sendable {
         case notFound
         case exists
         /// Something stands on it or holds it.
@@ -25,14 +25,14 @@ public struct StorageError: Error, Sendable, CustomStringConvertible {
         case system
     }
 
-    public let code: Code
+    package let code: Code
     /// What was tried on what, and why it failed.
-    public let message: String
+    package let message: String
     /// What to do about it, if there is something.
-    public let remedy: String?
-    public let errno: Errno?
+    package let remedy: String?
+    package let errno: Errno?
 
-    public init(_ code: Code, _ message: String, remedy: String? = nil, errno: Errno? = nil) {
+    package init(_ code: Code, _ message: String, remedy: String? = nil, errno: Errno? = nil) {
         self.code = code
         self.message = message
         self.remedy = remedy
@@ -49,7 +49,7 @@ public struct StorageError: Error, Sendable, CustomStringConvertible {
         )
     }
 
-    public var description: String { remedy.map { "\(message); \($0)" } ?? message }
+    package var description: String { remedy.map { "\(message); \($0)" } ?? message }
 
     private static func remedy(_ errno: Errno) -> String? {
         switch errno {

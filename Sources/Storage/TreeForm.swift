@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import LinuxSys
+package import LinuxSys
 
 /// How a driver's trees say on disk what a layer says: the marks for "hidden", and names that are the mark's own.
-public protocol TreeForm: Sendable {
+package protocol TreeForm: Sendable {
     /// Whether a tree holds everything that is seen (parents included), so that hiding is deleting.
     var isWholeTree: Bool { get }
 
@@ -40,24 +40,24 @@ package struct FormRefusal: Error, Sendable {
 }
 
 /// Every file is what it seems, and the tree holds everything.
-public struct PlainForm: TreeForm {
-    public init() {}
+package struct PlainForm: TreeForm {
+    package init() {}
 
-    public var isWholeTree: Bool { true }
+    package var isWholeTree: Bool { true }
 
-    public func makeWhiteout(_ name: TreePath, below directory: CInt) throws {
+    package func makeWhiteout(_ name: TreePath, below directory: CInt) throws {
         throw StorageError(.unsupported, "hide \(name): a whole tree has no whiteouts")
     }
 
-    public func makeOpaque(_ directory: CInt) throws {
+    package func makeOpaque(_ directory: CInt) throws {
         throw StorageError(.unsupported, "make a directory opaque: a whole tree has no opaque directories")
     }
 
-    public func isWhiteout(_ status: FileStatus) -> Bool { false }
+    package func isWhiteout(_ status: FileStatus) -> Bool { false }
 
-    public func isOpaque(_ directory: CInt) throws -> Bool { false }
+    package func isOpaque(_ directory: CInt) throws -> Bool { false }
 
-    public func stored(_ attributes: [ExtendedAttribute]) throws -> [ExtendedAttribute] { attributes }
+    package func stored(_ attributes: [ExtendedAttribute]) throws -> [ExtendedAttribute] { attributes }
 
-    public func visible(_ attributes: [ExtendedAttribute]) -> [ExtendedAttribute] { attributes }
+    package func visible(_ attributes: [ExtendedAttribute]) -> [ExtendedAttribute] { attributes }
 }

@@ -73,7 +73,7 @@ package enum Schema {
         ) STRICT, WITHOUT ROWID;
         CREATE INDEX image_references_by_image ON image_references (image);
 
-        -- status: created, running, paused, exited, dead. config: JSON text. exit_code: of the last run.
+        -- status: created, running, paused, exited, dead. config: JSON text. command: program and arguments. exit_code: of the last run.
         CREATE TABLE containers (
             id TEXT PRIMARY KEY,
             name TEXT NOT NULL UNIQUE,
@@ -82,6 +82,7 @@ package enum Schema {
             driver TEXT NOT NULL,
             layer TEXT NOT NULL,
             created INTEGER NOT NULL,
+            command TEXT NOT NULL,
             config TEXT NOT NULL,
             status TEXT NOT NULL,
             exit_code INTEGER,

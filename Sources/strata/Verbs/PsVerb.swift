@@ -41,14 +41,14 @@ enum PsVerb: Verb {
             return 0
         }
         let now = Timestamp.now
-        let rows = try shown.map { container in
-            try row(
-                container,
-                now: now,
-                full: parsed.flag("no-trunc"),
-                size: parsed.flag("size"),
-                engine: engine
-            )
+        let format = parsed.string("format")
+        let isFull = parsed.flag("no-trunc")
+        var rows = try shown.map {
+            try row($0, now: now, full: isFull, size: parsed.flag("size"), engine: engine)
+        }
+        // What costs a look into each configuration is added only where a template may ask for it.
+        if let format, format != "table" {
+            for index in rows.indices { addDetails(of: shown[index], to: &rows[index]) }
         }
         let columns =
             ["ID", "Image", "Command", "CreatedSince", "Status", "Names", "Driver"]
@@ -88,11 +88,16 @@ enum PsVerb: Verb {
             "State": .string(container.state.status.rawValue),
             "Status": .string(status(container.state, now: now)),
             "Size": .string(bytes),
-            "Labels": .string(container.labels.map { "\($0.name)=\($0.value)" }.joined(separator: ",")),
-            "Mounts": .string(container.mounts.joined(separator: ",")),
-            "Networks": .string(container.network),
             "Driver": .string(record.driver),
         ]
+    }
+
+    private static func addDetails(of container: ContainerSummary, to row: inout JSON) {
+        guard var object = row.object else { return }
+        object["Labels"] = .string(container.labels.map { "\($0.name)=\($0.value)" }.joined(separator: ","))
+        object["Mounts"] = .string(container.mounts.joined(separator: ","))
+        object["Networks"] = .string(container.network)
+        row = .object(object)
     }
 
     /// Docker's words: `Up 5 minutes (Paused)`, `Exited (0) 2 hours ago`.

@@ -95,11 +95,13 @@ package struct Overlay2Driver: StorageDriver {
             switch access {
             case .readOnly:
                 root = try overlay(parents.ids + [id]).make(method)
-            case .readWrite:
+            case .readWrite, .scratch:
                 guard try Files.status("../work/\(id)", below: layers.raw) != nil else {
                     throw StorageError(.invalid, "mount layer \(id) for writing: it is no writable layer")
                 }
-                root = try overlay(parents.ids, upper: id).make(method)
+                var mount = overlay(parents.ids, upper: id)
+                mount.isVolatile = access == .scratch
+                root = try mount.make(method)
             }
             return MountedLayer(root: root, isMount: true)
         }

@@ -145,7 +145,7 @@ package struct VFSDriver: StorageDriver {
     package func mount(_ id: LayerID, over parents: LayerChain, access: LayerAccess) throws -> MountedLayer {
         try doing("mount layer \(id)") {
             let tree = try openTree(id)
-            if access == .readWrite { return MountedLayer(root: tree, isMount: false) }
+            if access != .readOnly { return MountedLayer(root: tree, isMount: false) }
             do throws(SystemError) {
                 let mount = try DetachedMount.clone("", below: tree.raw)
                 try DetachedMount.set(.readOnly, on: mount.raw)
