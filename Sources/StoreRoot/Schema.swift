@@ -82,7 +82,7 @@ package enum Schema {
             driver TEXT NOT NULL,
             layer TEXT NOT NULL,
             created INTEGER NOT NULL,
-            command TEXT NOT NULL,
+            command TEXT NOT NULL DEFAULT '',
             config TEXT NOT NULL,
             status TEXT NOT NULL,
             exit_code INTEGER,
