@@ -19,12 +19,11 @@ struct CopySource {
     static func open(_ path: FilePath, in root: CInt?, label: String, followsLink: Bool) throws -> CopySource
     {
         try doing("copy \(label)") {
-            let text = path.string
-            let isContent = text.hasSuffix("/.") || text == "."
-            let flags = CLINUX_O_PATH | (followsLink || isContent || text.hasSuffix("/") ? 0 : O_NOFOLLOW)
-            let found = try openPath(path, in: root, flags)
-            let status = try Files.status(of: found.raw)
+            let isContent = path.string.hasSuffix("/.") || path.string == "."
             let name = lastName(of: path)
+            let path = followsLink ? try target(of: path, in: root) : path
+            let found = try openPath(path, in: root, CLINUX_O_PATH | (isContent ? 0 : O_NOFOLLOW))
+            let status = try Files.status(of: found.raw)
             if status.kind == .directory {
                 let tree = SharedFD(try Files.open(".", below: found.raw, O_RDONLY | O_DIRECTORY))
                 let list = try TreeComparison.changes(parent: nil, tree: tree.raw)
@@ -35,18 +34,30 @@ struct CopySource {
                     label: label
                 )
             }
-            let parent: OwnedFD
-            var file = name ?? .root
-            if followsLink, let link = try? Files.readLink("/proc/self/fd/\(found.raw)"), root == nil {
-                let target = FilePath(String(decoding: link, as: UTF8.self))
-                parent = try openPath(target.removingLastComponent(), in: nil, O_RDONLY | O_DIRECTORY)
-                file = lastName(of: target) ?? .root
-            } else {
-                parent = try openPath(path.removingLastComponent(), in: root, O_RDONLY | O_DIRECTORY)
-            }
-            let set = ChangeSet(changes: [Change(.added, file)], tree: SharedFD(parent), form: PlainForm())
+            let parent = try openPath(path.removingLastComponent(), in: root, O_RDONLY | O_DIRECTORY)
+            let set = ChangeSet(
+                changes: [Change(.added, lastName(of: path) ?? .root)],
+                tree: SharedFD(parent),
+                form: PlainForm()
+            )
             return CopySource(name: name, isDirectory: false, changes: set, label: label)
         }
+    }
+
+    /// Where a chain of symlinks at the end of `path` leads; each is resolved inside the root.
+    private static func target(of path: FilePath, in root: CInt?) throws -> FilePath {
+        var path = path
+        for _ in 0..<40 {
+            guard let name = lastName(of: path) else { return path }
+            let parent = try openPath(path.removingLastComponent(), in: root, CLINUX_O_PATH | O_DIRECTORY)
+            guard try Files.status(name, below: parent.raw)?.kind == .symlink else { return path }
+            let link = try Files.readLink(name, below: parent.raw).map { CChar(bitPattern: $0) } + [0]
+            path = link.withUnsafeBufferPointer { text in
+                text.baseAddress.map { path.removingLastComponent().pushing(FilePath(platformString: $0)) }
+                    ?? path
+            }
+        }
+        throw SystemError("open", path.string, .tooManySymbolicLinkLevels)
     }
 
     /// The entries, with `target` as the path of the source itself.
@@ -86,9 +97,7 @@ struct CopyTarget {
                 let directory = try openPath(path, in: root, O_RDONLY | O_DIRECTORY)
                 return try apply(source.entries(as: source.name ?? .root, owner: owner), below: directory.raw)
             }
-            guard let name = lastName(of: path),
-                kind != nil || source.isDirectory || !path.string.hasSuffix("/")
-            else {
+            guard let name = lastName(of: path), kind != nil || !path.string.hasSuffix("/.") else {
                 throw EngineError(.notFound, "copy to \(label): no such directory")
             }
             if kind != nil, source.isDirectory {
@@ -102,7 +111,8 @@ struct CopyTarget {
     /// `nil` if there is nothing of this name.
     private func kindOfTarget() throws -> FileKind? {
         do throws(SystemError) {
-            return try Files.status(of: openPath(path, in: root, CLINUX_O_PATH).raw).kind
+            let found = try openPath(path, in: root, CLINUX_O_PATH)
+            return try Files.status(of: found.raw).kind
         } catch {
             if error.errno == .noSuchFileOrDirectory { return nil }
             throw error

@@ -46,7 +46,9 @@ extension Engine {
         let root = try doing("enter container \(record.shortID)") {
             try Files.open("/proc/\(holder.pid)/root", O_RDONLY | O_DIRECTORY)
         }
-        let process = try process(options, record, spec, root: root.raw)
+        let process = try Self.entering { () throws -> Spec.Process in
+            try self.process(options, record, spec, root: root.raw)
+        }
         var start = StartOptions(cache: self.root.path.appending("cache"), cgroup: spec.linux.cgroupsPath)
         if options.detached {
             start.parentDeathSignal = nil
@@ -72,6 +74,15 @@ extension Engine {
             try Container.exec(process, in: spec, pidfd: first.raw, options: start).finish()
         }
         return try wait(for: running, relay).code
+    }
+
+    /// What Docker's runtime refuses before the program is looked for ends with 126.
+    private static func entering<T>(_ body: () throws -> T) throws -> T {
+        do {
+            return try body()
+        } catch let error as RuntimeError {
+            throw StartFailure(error.description, code: 126)
+        }
     }
 
     private func storedSpec(of record: ContainerRecord) throws -> Spec {

@@ -67,6 +67,16 @@ extension Engine {
         return SharedFD(try OwnedFD.duplicating(STDIN_FILENO))
     }
 
+    /// Whether there is an image of this name or id.
+    package func hasImage(_ text: String) throws -> Bool {
+        do {
+            _ = try images.resolve(text)
+            return true
+        } catch let error as StorageError where error.code == .notFound {
+            return false
+        }
+    }
+
     /// Removes a name, or an image with its last name, and the layers that nothing needs any more.
     package func removeImage(_ text: String, force: Bool, prune: Bool) throws -> RemovedImages {
         let users = try containers.all().compactMap { record in

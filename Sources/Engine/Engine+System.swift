@@ -35,7 +35,7 @@ extension Engine {
     /// Facts on a driver, for `driver info`.
     package func driverInfo(_ name: String) throws -> [(name: String, value: String)] {
         let rows = try layers.layers().filter { $0.driver == name }
-        return [("Name", name), ("Home", root.home(ofDriver: name).string), ("Layers", "\(rows.count)")]
+        return [("Name", name), ("Layers", "\(rows.count)")]
             + (try layers.driver(name).status())
     }
 

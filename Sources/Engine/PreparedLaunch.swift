@@ -51,6 +51,7 @@ extension Engine {
     func prepareLaunch(of container: HeldContainer) throws -> PreparedLaunch {
         let record = container.record
         var spec = try record.config.spec(id: record.id, directory: root.containerPath(record.id))
+        try makeBindSources(of: record)
         let writable: LayerAccess = record.config.removeWhenDone ? .scratch : .readWrite
         let mounted = try layers.mount(container.layer, record.config.userNamespace ? .readOnly : writable)
         let companion = mounted.companion
@@ -69,6 +70,16 @@ extension Engine {
         )
         options.parentDeathSignal = SIGKILL
         return PreparedLaunch(spec: spec, options: options, source: source, companion: companion)
+    }
+
+    /// As Docker does, a directory is made where `-v` names a source that is not there.
+    private func makeBindSources(of record: ContainerRecord) throws {
+        for text in record.config.binds {
+            let source = FilePath(try BindMount(parsing: text).source)
+            try doing("make \(source), the source of a volume") {
+                if try Files.status(source) == nil { try Files.makeDirectories(source, mode: 0o755) }
+            }
+        }
     }
 
     /// An id-mapped clone of the driver's home, from which the child makes the mount inside its own namespaces.

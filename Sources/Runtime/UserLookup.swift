@@ -18,7 +18,11 @@ package struct ResolvedUser: Sendable, Equatable {
         self.home = home
     }
 
-    package var specUser: Spec.User { Spec.User(uid: uid, gid: gid, additionalGids: additionalGids) }
+    /// With the user's own group among the others, so that a program which sets another group keeps no right that a
+    /// file refuses to that group (CVE-2022-36109).
+    package var specUser: Spec.User {
+        Spec.User(uid: uid, gid: gid, additionalGids: [gid] + additionalGids.filter { $0 != gid })
+    }
 }
 
 /// Looks users up in a container's `/etc/passwd` and `/etc/group`, which are hostile: opened inside the root, only if

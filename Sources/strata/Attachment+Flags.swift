@@ -2,6 +2,7 @@
 
 import Command
 import Engine
+import LinuxSys
 import Supervisor
 
 extension Attachment {
@@ -9,6 +10,10 @@ extension Attachment {
     init(_ parsed: Parsed) throws {
         self.init()
         if parsed.declares("interactive") { input = parsed.flag("interactive") }
+        let wantsTerminal = parsed.declares("tty") && parsed.flag("tty")
+        if input, wantsTerminal, !Terminal.isTerminal(0) {
+            throw NotATerminal()
+        }
         if parsed.declares("sig-proxy") { proxiesSignals = parsed.flag("sig-proxy") }
         if let text = parsed.string("detach-keys") {
             guard let keys = DetachKeys(text) else {
@@ -17,4 +22,10 @@ extension Attachment {
             detachKeys = keys
         }
     }
+}
+
+/// `-it` with an input that is no terminal: Docker's words and its exit code.
+private struct NotATerminal: FailureWithStatus, CustomStringConvertible {
+    let status: Int32 = 1
+    let description = "the input device is not a TTY"
 }

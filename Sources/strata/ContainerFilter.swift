@@ -18,6 +18,12 @@ struct ContainerFilter {
                     "invalid filter '\(parts[0])': id, name, label, status, exited and ancestor are known"
                 )
             }
+            if parts[0] == "status", ContainerState.Status(rawValue: parts[1]) == nil {
+                throw EngineError(
+                    .usage,
+                    "invalid filter 'status=\(parts[1])': created, running, paused, exited or dead"
+                )
+            }
             wanted[parts[0], default: []].append(parts[1])
         }
     }

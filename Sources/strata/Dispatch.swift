@@ -29,6 +29,9 @@ enum Dispatch {
             return report(error)
         } catch let failure as ExitStatus {
             return failure.status
+        } catch let failure as any FailureWithStatus {
+            Console.errors.write("\(failure)\n")
+            return failure.status
         } catch let failure as StartFailure {
             Console.errors.write("\(Strata.program.name): \(failure)\n")
             return failure.code
@@ -47,4 +50,9 @@ enum Dispatch {
 /// Ends a verb with a status; what there was to say has been said.
 struct ExitStatus: Error {
     let status: Int32
+}
+
+/// A failure with an exit status of its own.
+protocol FailureWithStatus: Error {
+    var status: Int32 { get }
 }

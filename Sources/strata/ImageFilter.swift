@@ -33,7 +33,11 @@ struct ImageFilter {
                 )
             }
         }
-        self.repository = try repository.map { try Reference(parsing: $0) }
+        if let repository, repository.contains(where: { "*?".contains($0) }) {
+            patterns.append(repository)
+        } else {
+            self.repository = try repository.map { try Reference(parsing: $0) }
+        }
     }
 
     func matches(_ line: ImageSummary) -> Bool {

@@ -21,6 +21,7 @@ enum Strata {
                 "run-root",
                 .string,
                 "Directory of what lives only while the machine runs",
+                environment: "STRATA_RUN_ROOT",
                 completes: .directory
             ),
             Flag(

@@ -35,7 +35,7 @@ extension PlanComposer {
             steps.append(.controllingTerminal)
         }
         steps.append(.changeDirectory(path: process.cwd.isEmpty ? "/" : process.cwd, create: createDirectory))
-        if let mask = process.user.umask { steps.append(.umask(mask)) }
+        steps.append(.umask(process.user.umask ?? 0o022))
         credentials(process, seccomp: seccomp)
         if let gate = options.gate { steps.append(.wait(descriptor: gate, for: "the start")) }
         steps.append(.closeRest)

@@ -34,6 +34,8 @@ struct PlanComposer {
 
     /// Namespaces to join, cgroup, identity of the machine.
     mutating func context(cgroup: Cgroup?, idMapsWritten: CInt?) throws(RuntimeError) {
+        // What is made below has the mode that it is made with, whatever the caller's umask.
+        steps.append(.umask(0))
         if let cgroup, cgroup.hierarchies.version == .v1 {
             try joinV1(Cgroup.controllers(for: spec.linux.resources).map(cgroup.directory))
         }

@@ -13,12 +13,12 @@ extension ContainerOptions {
         let words = parsed.arguments
         image = words.first ?? ""
         command = Array(words.dropFirst())
-        name = parsed.string("name")
+        name = parsed.string("name").flatMap { $0.isEmpty ? nil : $0 }
         entrypoint = parsed.isSet("entrypoint") ? parsed.string("entrypoint") ?? "" : nil
         environment = try EnvironmentFile.variables(parsed.wordList("env-file")) + parsed.list("env")
         workingDirectory = parsed.string("workdir")
         user = parsed.string("user")
-        hostname = parsed.string("hostname")
+        hostname = parsed.string("hostname").flatMap { $0.isEmpty ? nil : $0 }
         labels = parsed.list("label")
         terminal = parsed.flag("tty")
         interactive = parsed.flag("interactive")
@@ -29,16 +29,22 @@ extension ContainerOptions {
         network = parsed.string("network") ?? network
         volumes = parsed.list("volume")
         temporaryFileSystems = parsed.list("tmpfs")
-        memory = parsed.bytes("memory")
-        nanoCPUs = parsed.nanos("cpus")
+        memory = parsed.bytes("memory").flatMap { $0 == 0 ? nil : $0 }
+        nanoCPUs = parsed.nanos("cpus").flatMap { $0 == 0 ? nil : $0 }
         cpuset = parsed.string("cpuset-cpus")
         pidsLimit = parsed.int("pids-limit")
-        sharedMemorySize = parsed.bytes("shm-size")
+        sharedMemorySize = parsed.bytes("shm-size").flatMap { $0 == 0 ? nil : $0 }
         addedCapabilities = parsed.list("cap-add")
         droppedCapabilities = parsed.list("cap-drop")
         securityOptions = parsed.list("security-opt")
         stopSignal = parsed.string("stop-signal")
         stopTimeout = parsed.int("stop-timeout").map { Int(clamping: $0) }
+        for text in environment where text.hasPrefix("=") {
+            throw EngineError(.usage, "invalid environment variable: \(text)")
+        }
+        for text in labels where text.isEmpty || text.hasPrefix("=") {
+            throw EngineError(.usage, "invalid label '\(text)': empty name")
+        }
         for word in parsed.wordList("volume") + [parsed.word("workdir")].compactMap(\.self)
         where word.text.utf8.elementsEqual(word.bytes) == false {
             throw EngineError(

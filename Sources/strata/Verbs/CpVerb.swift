@@ -33,7 +33,7 @@ enum CpVerb: Verb {
         Interruption.listen()
         let engine = try parsed.engine(.write)
         let source = try place(parsed.words[0], standard: STDIN_FILENO)
-        let target = try place(parsed.words[1], standard: STDOUT_FILENO)
+        let target = try place(asDirectory(parsed.words[1]), standard: STDOUT_FILENO)
         try engine.copy(
             from: source,
             to: target,
@@ -41,6 +41,11 @@ enum CpVerb: Verb {
             followsLink: parsed.flag("follow-link")
         )
         return 0
+    }
+
+    /// A slash at the end says that the target is a directory, which a path does not keep.
+    private static func asDirectory(_ word: Word) -> Word {
+        word.bytes.last == UInt8(ascii: "/") ? Word(word.bytes + [UInt8(ascii: ".")]) : word
     }
 
     /// `-`, `CONTAINER:PATH`, or a path; one that has a colon is told by a slash or dot before it, as Docker does.

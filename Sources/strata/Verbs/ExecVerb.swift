@@ -36,6 +36,7 @@ enum ExecVerb: Verb {
         options.terminal = parsed.flag("tty")
         options.interactive = parsed.flag("interactive")
         options.detached = parsed.flag("detach")
-        return try parsed.engine(.read).exec(options, Attachment(parsed))
+        let attachment = options.detached ? Attachment() : try Attachment(parsed)
+        return try parsed.engine(.read).exec(options, attachment)
     }
 }

@@ -89,6 +89,7 @@ enum PsVerb: Verb {
             "Status": .string(status(container.state, now: now)),
             "Size": .string(bytes),
             "Driver": .string(record.driver),
+            "Ports": "",
         ]
     }
 
@@ -118,7 +119,7 @@ enum PsVerb: Verb {
             ("CreatedAt", "CREATED AT"), ("CreatedSince", "CREATED"), ("RunningFor", "CREATED"),
             ("State", "STATE"),
             ("Status", "STATUS"), ("Size", "SIZE"), ("Labels", "LABELS"), ("Mounts", "MOUNTS"),
-            ("Networks", "NETWORKS"), ("Driver", "DRIVER"),
+            ("Networks", "NETWORKS"), ("Ports", "PORTS"), ("Driver", "DRIVER"),
         ],
         shown: [],
         identity: "ID"

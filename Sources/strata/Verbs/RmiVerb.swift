@@ -19,6 +19,10 @@ enum RmiVerb: Verb {
     static func run(_ parsed: Parsed) throws -> Int32 {
         let engine = try parsed.engine(.write)
         return forEach(parsed.arguments) { name in
+            if parsed.flag("force"), try !engine.hasImage(name) {
+                Console.errors.write("Error: No such image: \(name)\n")
+                return
+            }
             let removed = try engine.removeImage(
                 name,
                 force: parsed.flag("force"),

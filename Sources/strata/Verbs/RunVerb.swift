@@ -38,6 +38,7 @@ enum RunVerb: Verb {
     static func run(_ parsed: Parsed) throws -> Int32 {
         var options = try ContainerOptions(parsed)
         options.detached = parsed.flag("detach")
+        let attachment = options.detached ? Attachment() : try Attachment(parsed)
         let engine = try parsed.engine(.write)
         if parsed.flag("dry-run") {
             Console.output.write(try engine.launchPlan(options) + "\n")
@@ -48,6 +49,6 @@ enum RunVerb: Verb {
             Console.output.write("\(record.id)\n")
             return 0
         }
-        return try engine.run(options, Attachment(parsed))
+        return try engine.run(options, attachment)
     }
 }
