@@ -90,6 +90,7 @@ enum Strata {
         VerbEntry("layer rm", aliases: ["layer remove"], LayerRmVerb.self),
         VerbEntry("driver ls", aliases: ["driver list"], DriverLsVerb.self),
         VerbEntry("driver info", DriverInfoVerb.self),
+        VerbEntry("info", aliases: ["system info"], InfoVerb.self),
         VerbEntry("system check", SystemCheckVerb.self),
         VerbEntry("system prune", SystemPruneVerb.self),
         VerbEntry("system df", SystemDfVerb.self),
