@@ -18,6 +18,10 @@ enum ContainerNames {
         return String(decoding: digits, as: UTF8.self)
     }
 
+    static func isID(_ text: String) -> Bool {
+        text.utf8.count == 64 && text.utf8.allSatisfy { "0123456789abcdef".utf8.contains($0) }
+    }
+
     /// Made up like Docker's, `adjective_surname`, for a container that nobody named.
     ///
     /// May be taken already.

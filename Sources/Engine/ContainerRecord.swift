@@ -185,8 +185,9 @@ struct ContainerTable {
         }
     }
 
+    /// On a full disk too, as the next: a container that fills the disk ends, and is removed then.
     func markExited(_ id: String, exitCode: Int32, error: String?, finished: Int64) throws {
-        try root.database.transaction(durable: false) { transaction in
+        try root.database.transaction(durable: false, freesSpace: true) { transaction in
             _ = try transaction.run(
                 "UPDATE containers SET status = 'exited', exit_code = ?2, error = ?3, finished = ?4 WHERE id = ?1",
                 [.text(id), .integer(Int64(exitCode)), .optional(error), .integer(finished)]
@@ -196,7 +197,7 @@ struct ContainerTable {
 
     /// A start that failed: the container is what it was, with the reason.
     func markUnstarted(_ id: String, exitCode: Int32, error: String) throws {
-        try root.database.transaction(durable: false) { transaction in
+        try root.database.transaction(durable: false, freesSpace: true) { transaction in
             _ = try transaction.run(
                 """
                 UPDATE containers SET status = CASE WHEN finished IS NULL THEN 'created' ELSE 'exited' END,

@@ -91,13 +91,28 @@ extension Engine {
 
     /// The image's layers on `driver`, unpacked from their blobs if this is their first use there.
     func layers(of image: Image, driver: String) throws -> LayerChain {
-        guard let top = try images.layers(of: image.id).last?.chainID else { return LayerChain() }
-        if let chain = try layers.chain(of: top, driver: driver) { return chain }
-        return try layers.materialise(
-            try images.sources(of: image.id),
-            driver: driver,
-            cancelled: { Interruption.isRequested }
-        )
+        do {
+            guard let top = try images.layers(of: image.id).last?.chainID else {
+                // An image of no layers, or one that another process removed just now.
+                try checkExistence(of: image)
+                return LayerChain()
+            }
+            if let chain = try layers.chain(of: top, driver: driver) { return chain }
+            return try layers.materialise(
+                try images.sources(of: image.id),
+                driver: driver,
+                cancelled: { Interruption.isRequested }
+            )
+        } catch let error as StorageError where error.code == .notFound {
+            try checkExistence(of: image)
+            throw error
+        }
+    }
+
+    private func checkExistence(of image: Image) throws {
+        if try images.image(image.id) == nil {
+            throw EngineError(.notFound, "No such image: \(image.id)")
+        }
     }
 
     private func checkSupport(of options: ContainerOptions) throws {

@@ -54,6 +54,12 @@ extension Engine {
         let swept = layers.prune(shouldStop: { Interruption.isRequested })
         report.lines += swept.layers.map { "Deleted layer: \($0.driver) \($0.id)" }
         report.failures += swept.failures
+        attempt("directories of containers", &report) { report in
+            var failures: [String] = []
+            let gone = try removeUnnamedDirectories { failures.append("container \($0): \($1)") }
+            report.lines += gone.map { "Deleted what was left of container: \($0)" }
+            report.failures += failures
+        }
         attempt("blobs", &report) { report in
             let garbage = try images.collectGarbage()
             if garbage.count > 0 { report.lines.append("Deleted \(garbage.count) blobs") }

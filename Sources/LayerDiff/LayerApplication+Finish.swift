@@ -14,7 +14,7 @@ extension LayerApplication {
         let links = try resolveLinks()
         try settleDirectories()
         if isWholeTree { return Undecided() }
-        return Undecided(impliedDirectories: try impliedDirectories(), hardLinks: links)
+        return Undecided(impliedDirectories: try impliedDirectories(), hardLinks: links, label: label)
     }
 
     private func impliedDirectories() throws -> [TreePath] {

@@ -53,7 +53,7 @@ package struct TreeApplier {
             } catch let error as SystemError {
                 throw application.failure(error, at: entry)
             } catch let error as FormRefusal {
-                let what = "unpack \(label), entry \(entry.path)"
+                let what = "unpack \(label), entry \(entry.path.shown)"
                 throw StorageError(error.code, "\(what): \(error.message)", remedy: error.remedy)
             }
         }
@@ -137,7 +137,7 @@ final class LayerApplication {
     }
 
     func refusal(_ path: TreePath, _ why: String) -> StorageError {
-        StorageError(.invalid, "unpack \(label), entry \(path): \(why)")
+        StorageError(.invalid, "unpack \(label), entry \(path.shown): \(why)")
     }
 
     func failure(_ error: SystemError, at entry: LayerEntry) -> StorageError {
@@ -148,7 +148,7 @@ final class LayerApplication {
         case .notPermitted: remedy = "run as root"
         default: break
         }
-        return StorageError(error, doing: "unpack \(label), entry \(entry.path)", remedy: remedy)
+        return StorageError(error, doing: "unpack \(label), entry \(entry.path.shown)", remedy: remedy)
     }
 }
 

@@ -22,6 +22,7 @@ package func resolve(
     label: String
 ) throws {
     if undecided.isEmpty { return }
+    let label = undecided.label ?? label
     try doing("seal \(label)") {
         let resolution = Resolution(root: root, form: form, parentRoot: parentRoot, label: label)
         for (link, target) in undecided.hardLinks { try resolution.link(link, to: target) }
@@ -71,7 +72,7 @@ private struct Resolution {
     func link(_ link: TreePath, to target: TreePath) throws {
         let refused = StorageError(
             .invalid,
-            "unpack \(label), entry \(link): a hard link to \(target), which no layer has as a file"
+            "unpack \(label), entry \(link.shown): a hard link to \(target.shown), which no layer has as a file"
         )
         let covered = try isCovered(target.parent ?? .root)
         guard let source = try directory(target.parent ?? .root, isCovered: covered) else { throw refused }

@@ -88,6 +88,10 @@ extension LayerStore {
             findings.append(verdict)
             if !verdict.isRepaired { bad.insert(row.id) }
         }
+        // What layers were compared with, and what repairs replaced.
+        var sweep = SweepReport()
+        emptyTrash(&sweep, shouldStop: cancelled)
+        sweep.failures.forEach(warn)
         return findings
     }
 }

@@ -101,6 +101,12 @@ extension TreePath: PathConvertible {
         }
     }
 
+    /// For messages: the start of a path that is long beyond use.
+    package var shown: String {
+        bytes.count <= 512
+            ? description : "\(TreePath(bytes: Array(bytes.prefix(256))))… (\(bytes.count) bytes)"
+    }
+
     package var printable: String {
         bytes.withUnsafeBytes { Path.printable($0.baseAddress, count: $0.count) }
     }

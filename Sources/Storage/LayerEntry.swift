@@ -78,10 +78,17 @@ package struct Undecided: Sendable {
     package var impliedDirectories: [TreePath]
     /// Hard links to files that this layer does not have: (link, target), in order.
     package var hardLinks: [(link: TreePath, target: TreePath)]
+    /// The layer's name in messages, where its source has one.
+    package var label: String?
 
-    package init(impliedDirectories: [TreePath] = [], hardLinks: [(link: TreePath, target: TreePath)] = []) {
+    package init(
+        impliedDirectories: [TreePath] = [],
+        hardLinks: [(link: TreePath, target: TreePath)] = [],
+        label: String? = nil
+    ) {
         self.impliedDirectories = impliedDirectories
         self.hardLinks = hardLinks
+        self.label = label
     }
 
     package var isEmpty: Bool { impliedDirectories.isEmpty && hardLinks.isEmpty }

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import LinuxSys
+import SystemPackage
+import TestGates
+import Testing
+
+/// What the engine cannot work with: a plain error, and the store as before.
+@Suite(.requires(.root, .overlay, .program("busybox")), .serialized)
+struct BadInputTests {
+    @Test(.requires(.loopDevices, .program("mkfs.ext4")))
+    func fullAndReadOnlyDisk() throws {
+        let directory = try TemporaryDirectory()
+        let script = FilePath(#filePath).removingLastComponent().removingLastComponent()
+            .appending("Support/small-disk").string
+        let outcome = try Program.run([
+            "unshare", "-m", "--propagation", "private", script, Strata.program, "/bin/busybox",
+            directory.path.string,
+        ])
+        #expect(outcome.code == 0, "\(outcome)")
+    }
+
+    /// Everything in the store but what the database keeps for itself, and what its users see.
+    private func state(_ strata: Strata) throws -> String {
+        try Program.shell(
+            """
+            cd \(strata.root)
+            find . -mindepth 1 -path ./locks -prune -o -name 'strata.db*' -o -path ./version -o -printf '%p %s %m %n %T@\\n' | sort
+            """
+        ).text
+    }
+
+    private func expectFailure(
+        _ outcome: Outcome,
+        code: Int32,
+        saying text: String,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) {
+        #expect(outcome.code == code, "\(outcome)", sourceLocation: sourceLocation)
+        #expect(outcome.errorText.contains(text), "\(outcome)", sourceLocation: sourceLocation)
+        #expect(
+            outcome.errorText.split(separator: "\n").count == 1,
+            "\(outcome)",
+            sourceLocation: sourceLocation
+        )
+    }
+
+    @Test func newerStore() throws {
+        let strata = try Strata(driver: "overlay2")
+        try strata.importBusybox()
+        let before = try state(strata)
+        let version = strata.root.appending("version")
+        let old = try Files.contents(version)
+        try Files.replace(version, with: Array("999\n".utf8), durable: false)
+        expectFailure(try strata("images"), code: 1, saying: "use a newer strata")
+        expectFailure(try strata("run", "--rm", "busybox", "true"), code: 125, saying: "use a newer strata")
+        expectFailure(try strata("rmi", "busybox"), code: 1, saying: "use a newer strata")
+        expectFailure(try strata("system", "prune", "-a", "-f"), code: 1, saying: "use a newer strata")
+        try Files.replace(version, with: old, durable: false)
+        #expect(try state(strata) == before)
+        try strata.ok("run", "--rm", "busybox", "true")
+    }
+
+    @Test func noSuchDriver() throws {
+        let strata = try Strata()
+        try strata.importBusybox()
+        let before = try state(strata)
+        expectFailure(
+            try strata("--storage-driver", "nothing", "run", "--rm", "busybox", "true"),
+            code: 125,
+            saying: "nothing"
+        )
+        #expect(try state(strata) == before)
+    }
+
+    /// An archive cut at any point, or with any byte changed, is refused or is the same image.
+    @Test func damagedArchives() throws {
+        let strata = try Strata(driver: "overlay2")
+        try strata.importBusybox()
+        let archive = strata.directory.appending("image.tar")
+        try strata.ok("save", "-o", archive.string, "busybox")
+        let id = try strata.ok("images", "-q", "--no-trunc").line
+        try strata.ok("rmi", "busybox")
+        try strata.ok("system", "prune", "-a", "-f")
+        let whole = try Files.contents(archive, limit: 64 << 20)
+        let before = try state(strata)
+        let seed = UInt64.random(in: 0...UInt64.max)
+        var generator = Generator(state: seed)
+        let damaged = strata.directory.appending("damaged.tar").string
+        for attempt in 0..<(getenv("STRATA_TEST_FULL") == nil ? 12 : 200) {
+            var bytes = whole
+            if attempt.isMultiple(of: 2) {
+                bytes.removeLast(Int.random(in: 2048..<whole.count, using: &generator))
+            } else {
+                bytes[Int.random(in: 0..<whole.count, using: &generator)] ^= 0x15
+            }
+            try Files.replace(FilePath(damaged), with: bytes, durable: false)
+            let outcome = try strata("load", "-q", "-i", damaged)
+            if outcome.code == 0 {
+                // The change met padding or a field that has no meaning.
+                #expect(try strata.ok("images", "-q", "--no-trunc").lines == [id], "seed \(seed), \(attempt)")
+                try strata.ok("rmi", id)
+                try strata.ok("system", "prune", "-a", "-f")
+            } else {
+                #expect(
+                    outcome.code == 1 && outcome.errorText.split(separator: "\n").count == 1,
+                    "\(outcome)"
+                )
+                #expect(try strata.ok("images", "-aq").text == "")
+            }
+            // Times change where something came and went; names and sizes do not.
+            let left = try names(state(strata))
+            #expect(left == names(before), "seed \(seed), attempt \(attempt): \(outcome)")
+        }
+        try strata.ok("load", "-q", "-i", archive.string)
+        try strata.ok("run", "--rm", "busybox", "true")
+    }
+
+    private func names(_ state: String) -> [Substring] {
+        state.split(separator: "\n").compactMap { $0.split(separator: " ").first }
+            .filter { !$0.hasPrefix("./cache") && !$0.contains("/trash/") }
+    }
+
+    private struct Generator: RandomNumberGenerator {
+        var state: UInt64
+        mutating func next() -> UInt64 {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return state ^ (state >> 29)
+        }
+    }
+}
