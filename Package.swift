@@ -65,7 +65,12 @@ var targets: [Target] = [
     library("LayerStore", ["StoreRoot", "Storage", "LayerDiff", "LinuxSys", "JSON", system]),
     library("Images", ["StoreRoot", "Storage", "LayerDiff", "LinuxSys", "CLinux", "JSON", system]),
     .executableTarget(name: "embed-interpreter", swiftSettings: swiftSettings),
-    .plugin(name: "EmbedInterpreter", capability: .buildTool(), dependencies: ["embed-interpreter"]),
+    .plugin(
+        name: "EmbedInterpreter",
+        capability: .buildTool(),
+        dependencies: ["embed-interpreter"],
+        path: "Sources/EmbedInterpreter"
+    ),
     .target(
         name: "Launch",
         dependencies: ["LinuxSys", "CLinux", system],
