@@ -58,7 +58,7 @@ extension Engine {
             }
         case (.tar(let input), .container(let name, let to)):
             var options = LayerStreamOptions(label: "standard input")
-            options.allowed = [.none, .gzip, .zstd, .xz, .bzip2]
+            options.allowed = Set(Compression.allCases)
             let stream = try LayerStream(source: DescriptorSource(input), options: options)
             defer { stream.cancel() }
             try withTree(of: name, .readWrite) { root in
@@ -85,9 +85,11 @@ extension Engine {
     }
 
     private static func write(_ source: any LayerEntrySource, to output: SharedFD) throws {
-        let tee = TarTee(source, sink: DescriptorSink(output))
+        let sink = OutputSink(output)
+        let tee = TarTee(source, sink: sink)
         while try tee.next() != nil {}
         try tee.finish()
+        try sink.finish()
     }
 
     /// Runs `body` on the root of a container's tree: of the running container as it sees itself, else of its layer.

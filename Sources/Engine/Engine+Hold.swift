@@ -71,13 +71,21 @@ extension Engine {
     ///
     /// Cost where there are none: one query, and a look at the lock of each container that runs.
     func recoverContainers() {
+        let running: [ContainerRecord]
         do {
-            for record in try containers.all(onlyRunning: true) where try !root.isHeld(record.id) {
-                guard let lock = try root.lock(record.id, .exclusive, wait: false) else { continue }
-                try recover(record.id, lock: SharedFD(lock.descriptor()))
-            }
+            running = try containers.all(onlyRunning: true)
         } catch {
-            options.warn("settle containers whose holder was killed: \(error)")
+            return options.warn("look for containers whose holder was killed: \(error)")
+        }
+        for record in running {
+            do {
+                guard try !root.isHeld(record.id),
+                    let lock = try root.lock(record.id, .exclusive, wait: false)
+                else { continue }
+                try recover(record.id, lock: SharedFD(lock.descriptor()))
+            } catch {
+                options.warn("settle container \(record.shortID), whose holder was killed: \(error)")
+            }
         }
     }
 

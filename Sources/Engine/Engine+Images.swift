@@ -101,7 +101,9 @@ extension Engine {
         let selected = try images.selectForSaving(names)
         switch output {
         case .descriptor(let file):
-            try images.save(selected, as: format, to: DescriptorSink(file), make: layerBlob)
+            let sink = OutputSink(file)
+            try images.save(selected, as: format, to: sink, make: layerBlob)
+            try sink.finish()
         case .directory(let path):
             try images.save(selected, to: path, make: layerBlob)
         }
@@ -152,13 +154,16 @@ package enum SaveTarget {
 }
 
 /// Writes to a descriptor.
-final class DescriptorSink: ByteSink {
-    private let file: SharedFD
+final class OutputSink: ByteSink {
+    private let sink: DescriptorSink
 
-    init(_ file: SharedFD) { self.file = file }
+    init(_ file: SharedFD) { sink = DescriptorSink(file) }
 
     func write(_ bytes: UnsafeRawBufferPointer) throws {
         if Interruption.isRequested { throw EngineError(.interrupted, "interrupted") }
-        try doing("write the output") { try Files.writeAll(bytes, to: file.raw) }
+        try doing("write the output") { try sink.write(bytes) }
     }
+
+    /// Writes what is still held back; due at the end.
+    func finish() throws { try doing("write the output") { try sink.flush() } }
 }

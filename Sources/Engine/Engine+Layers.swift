@@ -50,18 +50,22 @@ extension Engine {
     }
 
     private static func stream(_ file: SharedFD, label: String) throws -> LayerStream {
-        try LayerStream(source: DescriptorSource(file), options: LayerStreamOptions(label: label))
+        var options = LayerStreamOptions(label: label)
+        options.allowed = Set(Compression.allCases)
+        return try LayerStream(source: DescriptorSource(file), options: options)
     }
 
     /// The changes of a layer as a layer tar.
     package func writeLayer(_ text: String, to file: SharedFD) throws {
         let id = try layerID(text)
+        let sink = OutputSink(file)
         let tee = TarTee(
             ChangeStream(try layers.changes(id), label: "layer \(id)"),
-            sink: DescriptorSink(file)
+            sink: sink
         )
         while try tee.next() != nil {}
         try tee.finish()
+        try sink.finish()
     }
 
     /// Rows against disk, and every layer against its content.
@@ -81,17 +85,5 @@ extension Engine {
         options.expectedDiffID = diffID
         let file = try images.blobs.open(record)
         return try LayerStream(source: FileRegion(file, offset: 0, length: record.size), options: options)
-    }
-}
-
-/// Reads a descriptor from where it stands, a pipe too.
-final class DescriptorSource: ByteSource, Sendable {
-    private let file: SharedFD
-
-    init(_ file: SharedFD) { self.file = file }
-
-    func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
-        let file = file
-        return try system("read") { Glibc.read(file.raw, buffer.baseAddress, buffer.count) }
     }
 }

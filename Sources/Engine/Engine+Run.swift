@@ -66,9 +66,14 @@ extension Engine {
             let input = attachment.input ? nil : SharedFD(try Files.open("/dev/null", O_RDONLY))
             let io = ContainerIO.descriptors(input: input?.raw ?? 0, output: 1, error: 2)
             let running = try start(container, io: io)
-            try recordHolder(container.record, pid: running.pid)
-            code = try wait(for: running, relay).code
-            try running.cgroup?.remove()
+            code = try held(running, of: container.record, relay).code
+            // The container has ended: what its cgroup still holds up must not change how it did.
+            do {
+                try running.cgroup?.kill()
+                try running.cgroup?.remove()
+            } catch {
+                options.warn("remove the cgroup of container \(container.record.shortID): \(error)")
+            }
         } catch {
             dispose(of: container)
             throw error
@@ -76,6 +81,23 @@ extension Engine {
         try clearRunDirectory(of: id)
         dispose(of: container)
         return code
+    }
+
+    /// Waits for a container that this process holds; when that fails, ends it, since its layer goes with it.
+    private func held(
+        _ running: borrowing RunningContainer,
+        of record: ContainerRecord,
+        _ relay: borrowing SignalRelay
+    ) throws -> ProcessExit {
+        do {
+            try recordHolder(record, pid: running.pid)
+            return try wait(for: running, relay)
+        } catch {
+            try? running.signal(SIGKILL)
+            _ = try? running.wait()
+            try? running.cgroup?.remove()
+            throw error
+        }
     }
 
     /// What Docker passes on: all that a program can catch but those that concern this process alone.
