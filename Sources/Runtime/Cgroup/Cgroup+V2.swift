@@ -70,5 +70,21 @@ extension Cgroup {
         if let pids = resources.pids {
             try write(pids > 0 ? "\(pids)" : "max", to: directory.appending("pids.max"))
         }
+        try setDevicesV2(resources.devices)
+    }
+
+    private func setDevicesV2(_ rules: [Spec.DeviceRule]) throws(RuntimeError) {
+        if rules.isEmpty { return }
+        let program = try DeviceProgram(rules)
+        do throws(SystemError) {
+            let directory = try Files.openDirectory(directory(""))
+            try program.attach(to: directory.raw)
+        } catch {
+            let remedy =
+                error.errno == .notPermitted
+                ? "run as root, or with the capabilities CAP_BPF and CAP_NET_ADMIN"
+                : "the kernel needs CONFIG_CGROUP_BPF"
+            throw RuntimeError(error, doing: "set the device rules of cgroup \(path)", remedy: remedy)
+        }
     }
 }
