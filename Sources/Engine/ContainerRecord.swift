@@ -36,7 +36,19 @@ package struct ContainerRecord: Sendable {
     private let storedConfig: StoredConfig
 
     /// Parsed when it is first asked for: a listing of many containers does not.
-    var config: ContainerConfig { storedConfig.value }
+    var config: ContainerConfig {
+        get throws {
+            do {
+                return try storedConfig.value()
+            } catch {
+                throw StorageError(
+                    .corrupt,
+                    "read container \(name): its stored configuration is damaged (\(error))",
+                    remedy: "keep its files with strata export \(name), then strata rm -f \(name)"
+                )
+            }
+        }
+    }
 
     init(
         id: String,
@@ -81,9 +93,14 @@ private final class StoredConfig: Sendable {
         parsed = Mutex(config)
     }
 
-    var value: ContainerConfig {
-        parsed.withLock { parsed in
-            let config = parsed ?? ContainerConfig(json: (try? JSON.parse(text)) ?? [:])
+    func value() throws -> ContainerConfig {
+        try parsed.withLock { parsed in
+            if let parsed { return parsed }
+            let json = try JSON.parse(text)
+            for part in ["Config", "HostConfig"] where json[part]?.object == nil {
+                throw EngineError(.failed, "it has no \(part)")
+            }
+            let config = ContainerConfig(json: json)
             parsed = config
             return config
         }
@@ -169,8 +186,8 @@ struct ContainerTable {
             [
                 .text(record.id), .text(record.name), .text(record.image), .text(record.imageReference),
                 .text(record.driver), .text(record.layer.rawValue), .integer(record.created),
-                .text(record.status.rawValue), .optional(record.started), .text(record.config.json.text),
-                .flag(record.config.removeWhenDone), .text(record.command),
+                .text(record.status.rawValue), .optional(record.started), .text(try record.config.json.text),
+                .flag(try record.config.removeWhenDone), .text(record.command),
             ]
         )
     }

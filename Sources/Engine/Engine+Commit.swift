@@ -35,7 +35,7 @@ extension Engine {
         }
         let parent = try images.image(parentID)
         var process = try parent?.config().process ?? JSONObject()
-        for member in record.config.imageProcess { process[member.key] = member.value }
+        for member in try record.config.imageProcess { process[member.key] = member.value }
         var id: Digest?
         try paused(record, options.pauses) {
             _ = try layers.commit(record.layer, cancelled: { Interruption.isRequested }) {
@@ -46,7 +46,7 @@ extension Engine {
                 commit.author = options.author
                 commit.message = options.message
                 commit.changes = changes
-                commit.createdBy = record.config.arguments.joined(separator: " ")
+                commit.createdBy = try record.config.arguments.joined(separator: " ")
                 commit.process = process
                 let prepared = try images.prepare(commit)
                 try prepared.insert(in: transaction)

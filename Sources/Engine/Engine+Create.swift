@@ -143,7 +143,7 @@ extension Engine {
         return try doing("make the directory of container \(record.shortID)") {
             try Files.makeDirectory(path)
             let directory = SharedFD(try Files.openDirectory(path))
-            try ContainerFiles.write(into: directory.raw, config: record.config)
+            try ContainerFiles.write(into: directory.raw, config: try record.config)
             return directory
         }
     }

@@ -15,9 +15,11 @@ package struct ContainerSummary: Sendable {
 
     /// Program and arguments as one line.
     package var command: String { record.command }
-    package var labels: [(name: String, value: String)] { record.config.labels }
-    package var mounts: [String] { record.config.binds.map { String($0.prefix { $0 != ":" }) } }
-    package var network: String { record.config.network }
+    package var labels: [(name: String, value: String)] { get throws { try record.config.labels } }
+    package var mounts: [String] {
+        get throws { try record.config.binds.map { String($0.prefix { $0 != ":" }) } }
+    }
+    package var network: String { get throws { try record.config.network } }
 }
 
 extension Engine {
@@ -50,7 +52,7 @@ extension Engine {
         let record = try containers.find(name)
         let state = try state(of: record)
         let directory = root.containerPath(record.id)
-        let config = record.config
+        let config = try record.config
         var object: JSONObject = [
             "Id": .string(record.id),
             "Created": .string(Timestamp(nanosecondsSince1970: record.created).rfc3339),

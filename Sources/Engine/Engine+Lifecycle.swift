@@ -57,8 +57,8 @@ extension Engine {
     package func stop(_ name: String, signal: String?, timeout: Int?) throws {
         let record = try containers.find(name)
         guard let process = try process(of: record) else { return }
-        let number = try Self.signal(signal ?? record.config.stopSignal)
-        let seconds = timeout ?? record.config.stopTimeout
+        let number = try Self.signal(signal ?? (try? record.config.stopSignal) ?? "SIGTERM")
+        let seconds = timeout ?? (try? record.config.stopTimeout) ?? 10
         try thaw(record)
         try doing("stop container \(name)") {
             try system("pidfd_send_signal") { clinux_pidfd_send_signal(process.raw, number) }

@@ -164,7 +164,7 @@ extension Engine {
             return try body()
         } catch {
             try? clearRunDirectory(of: container.record.id)
-            if container.record.config.removeWhenDone {
+            if (try? container.record.config.removeWhenDone) == true {
                 dispose(of: container)
             } else {
                 let code = (error as? StartFailure)?.code ?? 125

@@ -25,7 +25,7 @@ extension Engine {
             id: record.id,
             runDirectory: root.containerRunPath(record.id),
             log: LogOptions(path: logPath(of: record.id)),
-            input: !record.config.keepsStandardInput ? .none : client == nil ? .open : .once,
+            input: try !record.config.keepsStandardInput ? .none : client == nil ? .open : .once,
             launch: SupervisedLaunch(launch).json
         )
         job.client = client?.descriptor
@@ -49,7 +49,7 @@ extension Engine {
             runDirectory: root.containerRunPath(container.record.id),
             AttachSession.Options(
                 input: attachment.input,
-                terminal: container.record.config.terminal,
+                terminal: try container.record.config.terminal,
                 proxiesSignals: attachment.proxiesSignals,
                 detachKeys: attachment.detachKeys
             )
@@ -71,7 +71,7 @@ extension Engine {
     package func containerExited(_ id: String) throws {
         let record = try containers.find(id)
         let exit = try ExitRecord.read(root.containerRunPath(id)) ?? ExitRecord(code: 137)
-        if record.config.removeWhenDone {
+        if try record.config.removeWhenDone {
             try root.database.transaction(durable: false, freesSpace: true) { transaction in
                 _ = try transaction.run("DELETE FROM containers WHERE id = ?", [.text(id)])
                 try layers.deleteRow(record.layer, in: transaction)

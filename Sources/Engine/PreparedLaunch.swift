@@ -50,21 +50,22 @@ extension Engine {
     /// Mounts the container's layer and composes its specification, which is kept as `config.json` beside it.
     func prepareLaunch(of container: HeldContainer) throws -> PreparedLaunch {
         let record = container.record
-        var spec = try record.config.spec(id: record.id, directory: root.containerPath(record.id))
+        let config = try record.config
+        var spec = try config.spec(id: record.id, directory: root.containerPath(record.id))
         try makeBindSources(of: record)
-        let writable: LayerAccess = record.config.removeWhenDone ? .scratch : .readWrite
-        let mounted = try layers.mount(container.layer, record.config.userNamespace ? .readOnly : writable)
+        let writable: LayerAccess = config.removeWhenDone ? .scratch : .readWrite
+        let mounted = try layers.mount(container.layer, config.userNamespace ? .readOnly : writable)
         let companion = mounted.companion
         let tree = SharedFD(try mounted.asDetachedMount())
-        let user = try UserLookup.resolve(record.config.user, root: tree.raw)
+        let user = try UserLookup.resolve(config.user, root: tree.raw)
         spec.process.user = user.specUser
         if !spec.process.env.contains(where: { $0.hasPrefix("HOME=") }) {
             spec.process.env.append("HOME=\(user.home)")
         }
-        let source = try record.config.userNamespace ? idMappedRoot(of: container, spec) : .mount(tree)
+        let source = try config.userNamespace ? idMappedRoot(of: container, spec) : .mount(tree)
         try ContainerFiles.write("config.json", spec.json.text, into: container.directory.raw)
         var options = StartOptions(
-            initProcess: record.config.usesInit,
+            initProcess: config.usesInit,
             cache: root.path.appending("cache"),
             cgroup: spec.linux.cgroupsPath
         )
@@ -74,7 +75,7 @@ extension Engine {
 
     /// As Docker does, a directory is made where `-v` names a source that is not there.
     private func makeBindSources(of record: ContainerRecord) throws {
-        for text in record.config.binds {
+        for text in try record.config.binds {
             let source = FilePath(try BindMount(parsing: text).source)
             try doing("make \(source), the source of a volume") {
                 if try Files.status(source) == nil { try Files.makeDirectories(source, mode: 0o755) }

@@ -31,11 +31,11 @@ struct ContainerFilter {
     /// Whether it asks for containers that do not run.
     var wantsAll: Bool { wanted["status"] != nil || wanted["exited"] != nil }
 
-    func matches(_ container: ContainerSummary) -> Bool {
-        wanted.allSatisfy { name, values in values.contains { matches(container, name, $0) } }
+    func matches(_ container: ContainerSummary) throws -> Bool {
+        try wanted.allSatisfy { name, values in try values.contains { try matches(container, name, $0) } }
     }
 
-    private func matches(_ container: ContainerSummary, _ name: String, _ value: String) -> Bool {
+    private func matches(_ container: ContainerSummary, _ name: String, _ value: String) throws -> Bool {
         let record = container.record
         switch name {
         case "id": return record.id.hasPrefix(value)
@@ -47,7 +47,7 @@ struct ContainerFilter {
                 || record.image.dropFirst(7).hasPrefix(value)
         default:
             let label = value.split(separator: "=", maxSplits: 1).map(String.init)
-            return container.labels.contains {
+            return try container.labels.contains {
                 $0.name == label[0] && (label.count == 1 || $0.value == label[1])
             }
         }

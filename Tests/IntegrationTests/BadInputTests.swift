@@ -74,6 +74,35 @@ struct BadInputTests {
         #expect(try state(strata) == before)
     }
 
+    /// What is wrong is said with the container's name and the way out, and nothing is made up in its place.
+    @Test(.requires(.program("python3")), arguments: ["{", "{}"])
+    func damagedContainerConfiguration(_ text: String) throws {
+        let strata = try Strata(driver: "overlay2")
+        try strata.importBusybox()
+        try strata.ok("run", "--name", "work", "busybox", "sh", "-c", "echo one >/f")
+        try strata.ok("run", "--name", "other", "busybox", "true")
+        let script = """
+            import sqlite3, sys
+            db = sqlite3.connect(sys.argv[1])
+            db.execute("UPDATE containers SET config = ? WHERE name = 'work'", (sys.argv[2],))
+            db.commit()
+            """
+        let outcome = try Program.run(["python3", "-c", script, "\(strata.root)/strata.db", text])
+        #expect(outcome.code == 0, "\(outcome)")
+        for verb in ["start", "inspect", "commit"] {
+            expectFailure(
+                try strata(verb, "work"),
+                code: 1,
+                saying: "read container work: its stored configuration"
+            )
+        }
+        expectFailure(try strata("ps", "-a", "--format", "{{.Labels}}"), code: 1, saying: "strata rm -f work")
+        #expect(try strata.ok("ps", "-aq").lines.count == 2)
+        #expect(try strata.ok("export", "work").output.count > 1 << 20)
+        try strata.ok("start", "-a", "other")
+        try strata.ok("rm", "-f", "work", "other")
+    }
+
     /// An archive cut at any point, or with any byte changed, is refused or is the same image.
     @Test func damagedArchives() throws {
         let strata = try Strata(driver: "overlay2")

@@ -48,7 +48,7 @@ enum PsVerb: Verb {
         }
         // What costs a look into each configuration is added only where a template may ask for it.
         if let format, format != "table" {
-            for index in rows.indices { addDetails(of: shown[index], to: &rows[index]) }
+            for index in rows.indices { try addDetails(of: shown[index], to: &rows[index]) }
         }
         let columns =
             ["ID", "Image", "Command", "CreatedSince", "Status", "Names", "Driver"]
@@ -93,11 +93,13 @@ enum PsVerb: Verb {
         ]
     }
 
-    private static func addDetails(of container: ContainerSummary, to row: inout JSON) {
+    private static func addDetails(of container: ContainerSummary, to row: inout JSON) throws {
         guard var object = row.object else { return }
-        object["Labels"] = .string(container.labels.map { "\($0.name)=\($0.value)" }.joined(separator: ","))
-        object["Mounts"] = .string(container.mounts.joined(separator: ","))
-        object["Networks"] = .string(container.network)
+        object["Labels"] = .string(
+            try container.labels.map { "\($0.name)=\($0.value)" }.joined(separator: ",")
+        )
+        object["Mounts"] = .string(try container.mounts.joined(separator: ","))
+        object["Networks"] = .string(try container.network)
         row = .object(object)
     }
 
