@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <stddef.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -63,6 +64,11 @@ int clinux_open_tree_clone(int dirfd, const char *path, int recursive)
 int clinux_move_mount(int fd, int dirfd, const char *path)
 {
     return (int)syscall(SYS_move_mount, fd, "", dirfd, path, 4 /* MOVE_MOUNT_F_EMPTY_PATH */);
+}
+
+int clinux_umount(const char *path, int lazy)
+{
+    return umount2(path, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0));
 }
 
 int clinux_mount_setattr(int fd, int recursive, uint64_t set, uint64_t clear, uint64_t propagation, int userns)

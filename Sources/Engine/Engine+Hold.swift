@@ -19,8 +19,13 @@ extension Engine {
         // Read again: it may have been removed, or have ended, before we had the lock.
         let current = try containers.find(record.id)
         try endWhatIsLeft(of: current)
-        guard let layer = try layers.hold(current.layer) else {
-            throw EngineError(.conflict, "\(verb) container \(text): its layer \(current.layer) is in use")
+        guard let layer = try holdLayer(current.layer) else {
+            let place = try mountPoint(of: current.layer)
+            let user = place.map { "mounted at \($0): strata layer unmount \($0)" } ?? "in use"
+            throw EngineError(
+                .conflict,
+                "cannot \(verb) container \(text): its layer \(current.layer) is \(user)"
+            )
         }
         let directory = try doing("open the directory of container \(current.shortID)") {
             try Files.openDirectory(root.containerPath(current.id))
@@ -31,6 +36,16 @@ extension Engine {
             layer: layer,
             directory: SharedFD(directory)
         )
+    }
+
+    /// The layer's lock; `nil` if somebody keeps it, and not for a moment only.
+    func holdLayer(_ id: LayerID, _ mode: FileLock.Mode = .exclusive) throws -> HeldLayer? {
+        for _ in 0..<50 {
+            if let layer = try layers.hold(id, mode, wait: false) { return layer }
+            if try mountPoint(of: id) != nil { break }
+            usleep(10_000)
+        }
+        return nil
     }
 
     /// The container's lock, exclusively.
@@ -93,7 +108,7 @@ extension Engine {
         // It may have been settled before we had the lock.
         guard let record = try? containers.find(id), record.status == .running else { return }
         try endWhatIsLeft(of: record)
-        guard record.config.removeWhenDone, let layer = try layers.hold(record.layer, wait: false) else {
+        guard try record.config.removeWhenDone, let layer = try layers.hold(record.layer, wait: false) else {
             return
         }
         let path = root.containerPath(id)

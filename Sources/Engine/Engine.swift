@@ -53,7 +53,10 @@ package final class Engine: Sendable {
         )
         images = ImageStore(root, durable: options.isDurable)
         containers = ContainerTable(root: root)
-        if access == .write { recoverContainers() }
+        if access == .write {
+            recoverContainers()
+            recoverMounts()
+        }
     }
 
     /// The driver that this command uses.

@@ -4,7 +4,8 @@ package import LinuxSys
 package import Storage
 package import StoreRoot
 
-/// A layer whose lock is held exclusively: only its holder mounts it for writing, seals or removes it.
+/// A layer whose lock is held: exclusively, so that only its holder mounts it for writing, seals or removes it, or
+/// shared with others who read a sealed one.
 ///
 /// The lock goes with the last reference. It belongs to `lock.fd`, which a child process may inherit and so hold on.
 package final class HeldLayer: Sendable {
@@ -107,14 +108,19 @@ extension LayerStore {
         }
     }
 
-    /// Takes the lock of an existing container's or plain layer.
+    /// Takes the lock of an existing layer.
     ///
+    /// - Parameter mode: shared keeps the layer there, for whoever only reads a sealed one.
     /// - Returns: `nil` if `wait` is false and somebody holds it.
-    package func hold(_ id: LayerID, wait: Bool = true) throws -> HeldLayer? {
+    package func hold(
+        _ id: LayerID,
+        _ mode: FileLock.Mode = .exclusive,
+        wait: Bool = true
+    ) throws -> HeldLayer? {
         _ = try layer(id)  // no lock file for what is not there
-        guard let lock = try root.lock(id.rawValue, .exclusive, wait: wait) else { return nil }
+        guard let lock = try root.lock(id.rawValue, mode, wait: wait) else { return nil }
         guard let row = try root.database.layer(id) else {
-            root.removeLock(id.rawValue)
+            if mode == .exclusive { root.removeLock(id.rawValue) }
             throw StorageError(.notFound, "layer \(id): no such layer")
         }
         return HeldLayer(id: id, driver: row.driver, parents: try parents(of: row), lock: lock)

@@ -8,14 +8,15 @@ package import SystemPackage
 /// One store: its directory, its rows, its locks.
 ///
 /// Locks are flock(2) on files in `locks/`: `<id>` for a layer or container, `<driver>.<ChainID>` for making an image's
-/// layer, a digest for a blob, `store` for laying out or migrating the store. **Order**, for whoever takes several:
+/// layer, a digest for a blob, `mount.<id>` for a layer that stands in a mount table, `store` for laying out or migrating the store. **Order**, for whoever takes several:
 ///
 /// 1. `store`
 /// 2. container `<id>`
 /// 3. blob digests, in their order as text
 /// 4. `<driver>.<ChainID>`, from the base up
-/// 5. layer `<id>`, from the base up
-/// 6. one row transaction
+/// 5. `mount.<id>`
+/// 6. layer `<id>`, from the base up
+/// 7. one row transaction
 ///
 /// Nothing waits for a file lock inside a transaction. A lock file goes with its thing: whoever removes the thing calls
 /// `removeLock` while it holds the lock exclusively, and whoever locks checks that the name still leads to the file.
@@ -113,6 +114,8 @@ extension StoreRoot {
     package var locksPath: FilePath { path.appending("locks") }
     package func containerPath(_ id: String) -> FilePath { path.appending("containers").appending(id) }
     package func containerRunPath(_ id: String) -> FilePath { runPath.appending("containers").appending(id) }
+    /// Where the mounts of `layer mount` are recorded, by layer.
+    package var mountsPath: FilePath { runPath.appending("mounts") }
 
     /// Keeps space back again, for deleting on a full disk, if it was used.
     ///

@@ -30,6 +30,8 @@ package enum ControlMessage: Hashable, Sendable {
     case signal(CInt)
     case pause
     case resume
+    /// To the holder of a layer's mount.
+    case unmount
     /// Answered by `ended`, when it has.
     case wait
     /// Answered by `status`.
@@ -60,6 +62,7 @@ package enum ControlMessage: Hashable, Sendable {
             case (Kind.signal, 1): (1...64).contains(rest[0]) ? .signal(CInt(rest[0])) : nil
             case (Kind.pause, 0): .pause
             case (Kind.resume, 0): .resume
+            case (Kind.unmount, 0): .unmount
             case (Kind.wait, 0): .wait
             case (Kind.askStatus, 0): .askStatus
             case (Kind.stdout, 1...Self.largestData): .output(.stdout, Array(rest))
@@ -87,6 +90,7 @@ package enum ControlMessage: Hashable, Sendable {
         case .signal(let number): [Kind.signal, UInt8(clamping: number)]
         case .pause: [Kind.pause]
         case .resume: [Kind.resume]
+        case .unmount: [Kind.unmount]
         case .wait: [Kind.wait]
         case .askStatus: [Kind.askStatus]
         case .output(let stream, let data): [stream == .stdout ? Kind.stdout : Kind.stderr] + data
@@ -105,6 +109,7 @@ package enum ControlMessage: Hashable, Sendable {
         static let signal = UInt8(ascii: "s")
         static let pause = UInt8(ascii: "p")
         static let resume = UInt8(ascii: "u")
+        static let unmount = UInt8(ascii: "m")
         static let wait = UInt8(ascii: "w")
         static let askStatus = UInt8(ascii: "q")
         static let stdout = UInt8(ascii: "1")

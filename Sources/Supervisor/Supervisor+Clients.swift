@@ -40,6 +40,7 @@ extension Supervisor {
             isPaused = false
         case .wait: client.awaitsEnd = true
         case .askStatus: client.send(.status(status))
+        case .unmount: client.send(.refused("a container's root cannot be unmounted"))
         case .output, .done, .refused, .status, .ended: client.leave()  // these are ours to send
         }
     }

@@ -79,18 +79,12 @@ package final class Supervisor {
             supervisor = try start(job, launch)
         } catch {
             let failure = error as? StartFailure ?? StartFailure("\(error)")
-            report(.failed(failure.description, code: failure.code), to: job.report)
+            StartReport.failed(failure.description, code: failure.code).send(to: job.report)
             return
         }
-        report(.started(pid: supervisor.container.pid), to: job.report)
+        StartReport.started(pid: supervisor.container.pid).send(to: job.report)
         clinux_drop_program_pages()  // the start has needed most of the program, and the loop needs little
         supervisor.loop()
-    }
-
-    private static func report(_ report: StartReport, to pipe: CInt) {
-        guard pipe >= 0 else { return }
-        try? Files.writeAll(report.bytes, to: pipe)  // who waits for it may have gone
-        _ = close(pipe)
     }
 
     private static func start(_ job: SupervisorJob, _ launch: Launcher) throws -> Supervisor {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 package import JSON
 import LinuxSys
 package import SystemPackage
@@ -120,9 +121,9 @@ package struct SupervisorJob: Sendable {
 }
 
 extension JSON {
-    fileprivate var descriptor: CInt? { int.flatMap(CInt.init(exactly:)) }
+    var descriptor: CInt? { int.flatMap(CInt.init(exactly:)) }
 
-    fileprivate var descriptors: [CInt]? {
+    var descriptors: [CInt]? {
         guard let array else { return nil }
         let numbers = array.compactMap(\.descriptor)
         return numbers.count == array.count ? numbers : nil
@@ -157,5 +158,12 @@ package enum StartReport: Hashable, Sendable {
             case .failed(let message, let code): ["error": .string(message), "code": .integer(code)]
             }
         return json.bytes()
+    }
+
+    /// Writes it to the report pipe, which ends with it.
+    func send(to pipe: CInt) {
+        guard pipe >= 0 else { return }
+        try? Files.writeAll(bytes, to: pipe)  // who waits for it may have gone
+        _ = close(pipe)
     }
 }

@@ -20,15 +20,34 @@ package enum SupervisorStart {
     /// The descriptors that the job names are inherited under their numbers (all above 2) and stay open here too:
     /// close them after. `job.report` is made here.
     package static func start(_ program: FilePath, _ job: SupervisorJob) throws -> Started {
-        var job = job
+        try start([program.string], job.descriptors) { report in
+            var job = job
+            job.report = report
+            return job.json
+        }
+    }
+
+    /// Starts `program` (strata-supervisor) with `job` and waits until the mount stands; descriptors as above.
+    package static func start(_ program: FilePath, _ job: MountJob) throws -> Started {
+        try start([program.string, "mount"], job.descriptors) { report in
+            var job = job
+            job.report = report
+            return job.json
+        }
+    }
+
+    private static func start(
+        _ words: [String],
+        _ descriptors: [CInt],
+        _ job: (_ report: CInt) -> JSON
+    ) throws -> Started {
         let report = try Pipe()
-        job.report = report.input.raw
         let text = OwnedFD(
             adopting: try system("memfd_create") { clinux_memfd_create("job", 1) }
         )
-        try Files.writeAll(job.json.bytes(), to: text.raw)
-        let inherited = [text.raw, job.report] + job.descriptors
-        let pid = try ChildProgram([program.string, "\(text.raw)"], descriptors: inherited).spawn()
+        try Files.writeAll(job(report.input.raw).bytes(), to: text.raw)
+        let inherited = [text.raw, report.input.raw] + descriptors
+        let pid = try ChildProgram(words + ["\(text.raw)"], descriptors: inherited).spawn()
         switch try StartReport(report.finish()) {
         case .started(let container): return Started(container: container, supervisor: pid)
         case .failed(let message, let code):
@@ -36,7 +55,7 @@ package enum SupervisorStart {
             throw StartFailure(message, code: code)
         case nil:
             reap(pid)
-            throw StartFailure("\(program) ended before the container ran")
+            throw StartFailure("\(words[0]) ended before it had started what it was to hold")
         }
     }
 
@@ -49,15 +68,28 @@ package enum SupervisorStart {
     ///
     /// For the main program of a supervisor.
     package static func job(inheritedAt text: String) throws(StartFailure) -> SupervisorJob {
-        guard let fd = CInt(text), fd > 2 else { throw StartFailure("usage: strata-supervisor DESCRIPTOR") }
+        try job(inheritedAt: text, SupervisorJob.init) { $0.descriptors + [$0.report] }
+    }
+
+    /// The same for the holder of a layer's mount.
+    package static func mountJob(inheritedAt text: String) throws(StartFailure) -> MountJob {
+        try job(inheritedAt: text, MountJob.init) { $0.descriptors + [$0.report] }
+    }
+
+    private static func job<Job>(
+        inheritedAt text: String,
+        _ parse: (JSON) -> Job?,
+        _ descriptors: (Job) -> [CInt]
+    ) throws(StartFailure) -> Job {
+        guard let fd = CInt(text), fd > 2 else { throw StartFailure("\(text) is no inherited descriptor") }
         do {
             try system("lseek") { lseek(fd, 0, SEEK_SET) }
             let bytes = try Files.contents(of: fd, limit: 64 << 20)
             _ = close(fd)
-            guard let job = SupervisorJob(try JSON.parse(bytes, limits: JSONLimits(size: 64 << 20))) else {
-                throw StartFailure("the job names what is missing")
+            guard let job = parse(try JSON.parse(bytes, limits: JSONLimits(size: 64 << 20))) else {
+                throw StartFailure("the job lacks something")
             }
-            for fd in job.descriptors + [job.report] {
+            for fd in descriptors(job) {
                 try system("fcntl", "descriptor \(fd)") { clinux_set_close_on_exec(fd, 1) }
             }
             return job

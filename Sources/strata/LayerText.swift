@@ -39,6 +39,7 @@ enum LayerText {
             "ChainId": row.chainID.map { .string("\($0)") } ?? .null,
             "DiffId": row.diffID.map { .string("\($0)") } ?? .null,
             "Created": .string(row.created.rfc3339),
+            "Mountpoint": .string(try engine.mountPoint(of: row.id).map { "\($0)" } ?? ""),
             "Usage": ["Bytes": .integer(usage.bytes), "Inodes": .integer(usage.inodes)],
         ]
     }

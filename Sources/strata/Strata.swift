@@ -86,6 +86,8 @@ enum Strata {
         VerbEntry("layer apply", LayerApplyVerb.self),
         VerbEntry("layer changes", LayerChangesVerb.self),
         VerbEntry("layer diff", LayerDiffVerb.self),
+        VerbEntry("layer mount", LayerMountVerb.self),
+        VerbEntry("layer unmount", aliases: ["layer umount"], LayerUnmountVerb.self),
         VerbEntry("layer seal", LayerSealVerb.self),
         VerbEntry("layer rm", aliases: ["layer remove"], LayerRmVerb.self),
         VerbEntry("driver ls", aliases: ["driver list"], DriverLsVerb.self),

@@ -21,6 +21,8 @@ long clinux_fs_message(int fs, char *buffer, unsigned long size);
 int clinux_open_tree_clone(int dirfd, const char *path, int recursive);
 /* Attaches the detached mount `fd` at `path` below `dirfd`. */
 int clinux_move_mount(int fd, int dirfd, const char *path);
+/* umount2(2) of the mount at `path`, never following a final symlink; lazily also of one in use. */
+int clinux_umount(const char *path, int lazy);
 int clinux_mount_setattr(int fd, int recursive, uint64_t set, uint64_t clear, uint64_t propagation, int userns);
 
 #endif
