@@ -119,10 +119,14 @@ targets += [
             "LayerDiff", "JSON", "LinuxSys", "CLinux", system,
         ]
     ),
+    library(
+        "Bench",
+        ["Images", "StoreRoot", "LayerDiff", "Storage", "Format", "JSON", "LinuxSys", "CLinux", system]
+    ),
     .executableTarget(
         name: "strata",
         dependencies: [
-            "Engine", "Command", "Format", "JSON", "Images", "LayerStore", "StoreRoot", "Supervisor",
+            "Bench", "Engine", "Command", "Format", "JSON", "Images", "LayerStore", "StoreRoot", "Supervisor",
             "LayerDiff",
             "Storage", "LinuxSys", system,
         ],
@@ -165,6 +169,7 @@ targets += [
     tests("LaunchTests", ["Launch", "LinuxSys", "CLinux", "TestGates", system]),
     tests("RuntimeTests", ["Runtime", "Launch", "JSON", "LinuxSys", "CLinux", "TestGates", system]),
     tests("SupervisorTests", ["Supervisor", "Runtime", "JSON", "LinuxSys", "CLinux", "TestGates", system]),
+    tests("BenchTests", ["Bench", "JSON", "Storage", "LinuxSys", system]),
     tests("IntegrationTests", ["TestGates", "JSON", "LinuxSys", "CLinux", system]),
 ]
 

@@ -39,3 +39,8 @@ enum Programs {
         )
     }
 }
+
+extension Engine {
+    /// The words that call `strata` on this store, the program's path first, without a verb.
+    package func command() throws -> [String] { try Programs.strata(options, root) }
+}

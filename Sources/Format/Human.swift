@@ -26,6 +26,15 @@ package enum Human {
         return (bytes < 0 ? "-" : "") + Decimals.significant(value, digits: digits) + units[unit]
     }
 
+    /// A measured time to three digits: `12.3 ms`.
+    package static func time(nanoseconds: Int64) -> String {
+        let units: [(name: String, size: Int64)] = [
+            ("s", 1_000_000_000), ("ms", 1_000_000), ("µs", 1000),
+        ]
+        let unit = units.first { nanoseconds >= $0.size } ?? ("ns", 1)
+        return Decimals.significant(Double(nanoseconds) / Double(unit.size), digits: 3) + " " + unit.name
+    }
+
     /// How long something took or has lasted: `About a minute`, `3 hours`.
     package static func duration(seconds: Int64) -> String {
         let minutes = seconds / 60
@@ -50,7 +59,7 @@ package enum Human {
 }
 
 /// Decimal fractions of numbers of everyday size.
-enum Decimals {
+package enum Decimals {
     /// `value` rounded to so many significant digits, zeros at the end dropped.
     static func significant(_ value: Double, digits: Int) -> String {
         var text = fixed(rounded(value, digits: digits), places: places(value, digits))
@@ -66,7 +75,7 @@ enum Decimals {
     }
 
     /// `value` with so many digits behind the point, rounded exactly.
-    static func fixed(_ value: Double, places: Int) -> String {
+    package static func fixed(_ value: Double, places: Int) -> String {
         let format = "%.*f"
         return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 400) { buffer in
             let arguments: [any CVarArg] = [CInt(min(max(places, 0), 60)), value]

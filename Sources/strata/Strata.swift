@@ -92,6 +92,7 @@ enum Strata {
         VerbEntry("layer rm", aliases: ["layer remove"], LayerRmVerb.self),
         VerbEntry("driver ls", aliases: ["driver list"], DriverLsVerb.self),
         VerbEntry("driver info", DriverInfoVerb.self),
+        VerbEntry("bench", BenchVerb.self),
         VerbEntry("info", aliases: ["system info"], InfoVerb.self),
         VerbEntry("system check", SystemCheckVerb.self),
         VerbEntry("system prune", SystemPruneVerb.self),

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import JSON
+import LayerDiff
+import LinuxSys
+import Storage
+import StoreRoot
+import SystemPackage
+
+/// One driver with a store of its own, in which it is measured.
+final class Bed {
+    /// As results name it.
+    let name: String
+    /// On what file system, and where from: `ext4`, `btrfs in a loop file`.
+    let place: String
+    let strata: Program
+    private let directory: FilePath
+    private let entry: DriverEntry
+    private let source: BenchImage
+    private var opened: (any StorageDriver)?
+    private var files: ImageFiles?
+    /// The image's name or id in this store once it is loaded.
+    private(set) var image = ""
+    /// The image's layers once it is loaded.
+    private(set) var chain = LayerChain()
+
+    /// - Parameter directory: empty, and removed by whoever made it.
+    init(_ entry: DriverEntry, _ source: BenchImage, program: [String], directory: FilePath, place: String) {
+        name = entry.name
+        self.entry = entry
+        self.source = source
+        self.place = place
+        self.directory = directory
+        strata = Program(
+            program + [
+                "--root", directory.appending("root").string, "--run-root", directory.appending("run").string,
+                "--storage-driver", entry.name,
+            ]
+        )
+    }
+
+    /// The driver itself, for what no command shows alone.
+    ///
+    /// Only while no command runs in this store.
+    func driver() throws -> any StorageDriver {
+        if let opened { return opened }
+        let root = try StoreRoot.open(
+            directory.appending("root"),
+            run: directory.appending("run"),
+            access: .read
+        )
+        let driver = try entry.type.init(home: root.home(ofDriver: entry.name), options: [:])
+        opened = driver
+        return driver
+    }
+
+    /// Loads the image, from nothing.
+    func load() throws -> Program.Outcome {
+        if !chain.ids.isEmpty { try unload() }
+        let outcome = try strata("load", "--input", source.path.string)
+        guard let name = outcome.output.split(separator: "\n").last?.split(separator: " ").last else {
+            throw StorageError(.system, "load \(source.path) to measure with: it named no image")
+        }
+        image = String(name)
+        chain = LayerChain(try layers(of: image))
+        return outcome
+    }
+
+    /// Loads the image unless it is there.
+    func ensureImage() throws {
+        if chain.ids.isEmpty { _ = try load() }
+    }
+
+    /// Removes the image, with all its bytes.
+    private func unload() throws {
+        try strata.run(["rmi", "--force", image])
+        try strata.run(["system", "prune", "--force"])
+        chain = LayerChain()
+    }
+
+    /// What the image's layers occupy.
+    func usage() throws -> Int64 {
+        let driver = try driver()
+        return try chain.ids.reduce(0) { try $0 + driver.usage($1).bytes }
+    }
+
+    /// The words that run a program of no effect in a container of the image.
+    var runTrue: [String] {
+        ["run", "--rm", "--network", "none"] + source.runTrue(image)
+    }
+
+    /// Files of the image to work on; found once.
+    func imageFiles() throws -> ImageFiles {
+        if let files { return files }
+        let found = try withLayer { root, _ in try ImageFiles(below: root) }
+        files = found
+        return found
+    }
+
+    /// The layers of an image or container, the base first.
+    func layers(of name: String) throws -> [LayerID] {
+        let text = try strata("inspect", "--format", "{{json .GraphDriver.Data.Layers}}", name).output
+        let ids = try JSON.parse(text).strings ?? []
+        return ids.compactMap { LayerID($0) }
+    }
+
+    /// A fresh writable layer over the image, mounted; gone afterwards.
+    func withLayer<T>(_ body: (_ root: CInt, Meter) throws -> T) throws -> T {
+        let driver = try driver()
+        let id = LayerID.random()
+        try driver.prepare(id, over: chain, options: LayerOptions())
+        defer { discard(id, driver) }
+        // Not as scratch: what a workload syncs must reach the disk.
+        let mounted = try driver.mount(id, over: chain, access: .readWrite)
+        return try body(mounted.root.raw, Meter(companion: mounted.companion.flatMap { process($0.raw) }))
+    }
+
+    /// Removes a layer that no row names.
+    func discard(_ id: LayerID, _ driver: any StorageDriver) {
+        // What cannot be removed goes with the store.
+        try? driver.remove(id)
+        try? driver.emptyTrash { false }
+    }
+
+    /// The process of a pidfd, by proc_pid_fdinfo(5).
+    private func process(_ descriptor: CInt) -> pid_t? {
+        guard let bytes = try? Files.contents("/proc/self/fdinfo/\(descriptor)", limit: 4096) else {
+            return nil
+        }
+        for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") where line.hasPrefix("Pid:")
+        {
+            return line.split(whereSeparator: { $0 == "\t" || $0 == " " }).last.flatMap { pid_t($0) }
+        }
+        return nil
+    }
+
+    /// Gives back what removing the directory would not: devices, subvolumes, mounts.
+    func clear() {
+        _ = try? strata("rm", "--force", Containers.name)
+        if !chain.ids.isEmpty { try? unload() }
+        guard let driver = try? driver() else { return }
+        for id in (try? driver.list()) ?? [] { discard(id, driver) }
+    }
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import LinuxSys
+import SystemPackage
+
+/// Measures what this process, and the process that serves a mount, do in between.
+struct Meter {
+    /// The server of a file system in user space, if there is one.
+    let companion: pid_t?
+
+    init(companion: pid_t? = nil) { self.companion = companion }
+
+    func sample(_ body: () throws -> Void) throws -> Sample {
+        let before = counters()
+        let start = Self.now()
+        try body()
+        let end = Self.now()
+        let after = counters()
+        return Sample(
+            value: end - start,
+            cpu: after.cpu - before.cpu,
+            written: after.written - before.written
+        )
+    }
+
+    /// CLOCK_MONOTONIC in nanoseconds.
+    static func now() -> Int64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+    }
+
+    private func counters() -> (cpu: Int64, written: Int64) {
+        var usage = rusage()
+        getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+        var cpu = Self.cpu(usage)
+        var written = Self.written(by: "self")
+        if let companion {
+            cpu += Self.cpu(of: companion)
+            written += Self.written(by: "\(companion)")
+        }
+        return (cpu, written)
+    }
+
+    /// User and system time in nanoseconds.
+    static func cpu(_ usage: rusage) -> Int64 {
+        func nanoseconds(_ time: timeval) -> Int64 {
+            Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_usec) * 1000
+        }
+        return nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime)
+    }
+
+    /// As `cpu`, by proc_pid_stat(5): in ticks, so to 10 ms.
+    private static func cpu(of process: pid_t) -> Int64 {
+        guard let bytes = try? Files.contents("/proc/\(process)/stat", limit: 4096) else { return 0 }
+        // The program's name stands in parentheses and may hold anything.
+        let fields =
+            String(decoding: bytes, as: UTF8.self).split(separator: ")").last?.split(separator: " ") ?? []
+        guard fields.count > 12, let user = Int64(fields[11]), let system = Int64(fields[12]) else {
+            return 0
+        }
+        return (user + system) * (1_000_000_000 / Int64(sysconf(CInt(_SC_CLK_TCK))))
+    }
+
+    /// What a process wrote, by `write_bytes` of proc_pid_io(5).
+    ///
+    /// Pages count when they become dirty; 0 where the kernel does not count.
+    static func written(by process: String) -> Int64 {
+        guard let bytes = try? Files.contents("/proc/\(process)/io", limit: 4096) else { return 0 }
+        for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") {
+            let parts = line.split(separator: " ")
+            if parts.first == "write_bytes:", parts.count == 2 { return Int64(parts[1]) ?? 0 }
+        }
+        return 0
+    }
+}

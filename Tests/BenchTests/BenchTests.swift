@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Bench
+import JSON
+import LinuxSys
+import Storage
+import SystemPackage
+import Testing
+
+@Suite("What the benchmark makes of its samples")
+struct BenchTests {
+    private func distribution(_ values: Int64...) throws -> Distribution {
+        try #require(Distribution(values.map { Sample(value: $0) }))
+    }
+
+    private func report(_ samples: [String: [Int64]], figure: String = "run") -> Report {
+        var report = Report(
+            date: Timestamp(seconds: 1_700_000_000),
+            version: "1",
+            machine: Machine(
+                kernel: "6.1",
+                processor: "A <fast> one",
+                processors: 2,
+                memory: 1 << 30,
+                directory: "/var/lib",
+                fileSystem: "ext4"
+            ),
+            image: "generated",
+            subjects: samples.keys.sorted().map { .init(driver: $0, place: "ext4") }
+        )
+        for (driver, values) in samples {
+            report.samples[figure, default: [:]][driver] = values.map {
+                Sample(value: $0, cpu: $0 / 2, written: 7)
+            }
+        }
+        return report
+    }
+
+    @Test("Quantiles lie between the nearest two samples")
+    func quantiles() throws {
+        let values = try distribution(40, 10, 20, 30)
+        #expect(values.median == 25)
+        #expect(values.p10 == 13)
+        #expect(values.p90 == 37)
+        #expect(Distribution([]) == nil)
+        #expect(try distribution(5).p90 == 5)
+    }
+
+    @Test("A difference counts only where chance would hardly make it")
+    func noise() throws {
+        let low = try distribution(10, 11, 12, 13, 14, 15)
+        #expect(try !low.isWithinNoise(of: distribution(20, 21, 22, 23, 24, 25)))
+        #expect(try low.isWithinNoise(of: distribution(9, 11, 12, 14, 15, 16)))
+        #expect(try distribution(10).isWithinNoise(of: distribution(100)), "one sample says nothing")
+        #expect(try !distribution(10, 11).isWithinNoise(of: distribution(20, 21)))
+        #expect(try distribution(10, 20).isWithinNoise(of: distribution(15, 25)))
+        #expect(try distribution(10, 10, 10, 10, 10).isWithinNoise(of: distribution(10, 10, 10, 10, 10)))
+    }
+
+    @Test("The best has the lowest median; what chance may have put behind it is named")
+    func best() throws {
+        let report = report([
+            "a": [10, 11, 12, 13, 14], "b": [10, 12, 12, 13, 15], "c": [50, 51, 52, 53, 54],
+        ])
+        let figure = try #require(Figure.named("run"))
+        let best = try #require(report.best(figure))
+        #expect(best.driver == "a")
+        #expect(best.equals == ["b"])
+        #expect(report.table.contains("12 ns *"))
+        #expect(report.table.contains("12 ns ~"))
+        #expect(report.longTable.contains("52 ns"))
+    }
+
+    @Test("What is written as JSON is read again, with every sample")
+    func roundTrip() throws {
+        var first = report(["a": [10, 11], "b": [20]])
+        first.failures = [.init(driver: "c", reason: "none")]
+        let second = try Report(json: try JSON.parse(first.json.bytes()), label: "old.json")
+        #expect(second.samples == first.samples)
+        #expect(second.machine == first.machine)
+        #expect(second.subjects == first.subjects)
+        #expect(second.date == first.date)
+        #expect(throws: StorageError.self) { try Report(json: ["schema": 99], label: "x") }
+        #expect(throws: StorageError.self) { try Report(json: [], label: "x") }
+    }
+
+    @Test("A slower median is a regression if it is no chance, and another machine is named")
+    func comparison() throws {
+        let old = report(["a": [10, 11, 12, 13, 14], "b": [10, 11, 12, 13, 14]])
+        var new = report(["a": [20, 21, 22, 23, 24], "b": [9, 11, 12, 13, 14]])
+        new.machine.kernel = "6.18"
+        let comparison = Comparison(new, with: old)
+        #expect(comparison.hasRegression)
+        #expect(comparison.rows.map(\.isRegression) == [true, false])
+        #expect(comparison.warnings == ["another kernel: 6.1 then, 6.18 now"])
+        #expect(Comparison(old, with: new).rows.map(\.isGain) == [true, false])
+    }
+
+    @Test("The page holds every figure, needs nothing else and lets no name become markup")
+    func page() {
+        let html = report(["a": [1_500_000], "b": [3_000_000]]).html
+        #expect(html.contains("A &lt;fast&gt; one"))
+        #expect(html.contains("1.5 ms"))
+        #expect(!html.contains("http"))
+        #expect(!html.contains("<script"))
+    }
+
+    @Test("Figures have names of their own")
+    func names() {
+        #expect(Set(Figure.all.map(\.name)).count == Figure.all.count)
+        #expect(Set(Figure.all.map(\.name)).isDisjoint(with: Figure.Group.allCases.map(\.rawValue)))
+    }
+}

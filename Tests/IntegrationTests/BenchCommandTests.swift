@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import JSON
+import LinuxSys
+import SystemPackage
+import TestGates
+import Testing
+
+/// `strata bench` on real drivers: it measures, says what it cannot, and leaves nothing.
+@Suite(.requires(.root, .overlay), .serialized)
+struct BenchCommandTests {
+    private func names(in directory: FilePath) throws -> [String] {
+        let open = try Files.openDirectory(directory)
+        return try Files.sortedList(open.raw).map(\.name.printable)
+    }
+
+    @Test("Every driver has every figure that was asked for, and the directory is empty afterwards")
+    func measures() throws {
+        let directory = try TemporaryDirectory()
+        let strata = try Strata()
+        let outcome = try strata.ok(
+            "bench",
+            "--quick",
+            "--drivers",
+            "overlay2,vfs",
+            "--only",
+            "container,copy-up",
+            "--format",
+            "json",
+            "--directory",
+            directory.path.string
+        )
+        let report = try JSON.parse(outcome.text)
+        #expect(report["drivers"]?.array?.compactMap { $0["name"]?.string } == ["overlay2", "vfs"])
+        #expect(report["failures"]?.array?.isEmpty == true, "\(report)")
+        let figures = try #require(report["figures"]?.array)
+        let expected = ["prepare", "mount", "remove", "run", "run-many", "diff", "commit", "rm", "copy-up"]
+        #expect(figures.compactMap { $0["name"]?.string } == expected)
+        for figure in figures {
+            let results = try #require(figure["results"]?.array)
+            #expect(results.count == 2, "\(figure)")
+            for result in results { #expect(try #require(result["median"]?.int64) > 0, "\(figure)") }
+        }
+        #expect(try names(in: directory.path).isEmpty)
+    }
+
+    @Test("An image of the user's store is measured and left alone")
+    func ownImage() throws {
+        let directory = try TemporaryDirectory()
+        let strata = try Strata(driver: "overlay2")
+        try strata.importBusybox()
+        let images = try strata.ok("images", "-q").text
+        let outcome = try strata.ok(
+            "bench",
+            "--quick",
+            "--drivers",
+            "overlay2",
+            "--only",
+            "run",
+            "--directory",
+            directory.path.string,
+            "busybox"
+        )
+        #expect(outcome.text.contains("run --rm true"))
+        #expect(try strata.ok("images", "-q").text == images)
+        #expect(try names(in: directory.path).isEmpty)
+    }
+
+    @Test(
+        "What does not exist is said at once",
+        arguments: [
+            (["--drivers", "nothing"], "no such driver was built"),
+            (["--only", "nothing"], "no such figure"),
+            (["nosuchimage"], "nosuchimage"), (["--compare", "/nonexistent"], "read /nonexistent"),
+            (["--directory", "/proc/none"], "/proc/none"),
+        ]
+    )
+    func wrong(arguments: [String], saying text: String) throws {
+        let strata = try Strata()
+        let outcome = try Program.run([Strata.program] + strata.flags + ["bench", "--quick"] + arguments)
+        #expect(outcome.code == 1, "\(outcome)")
+        #expect(outcome.errorText.contains(text), "\(outcome)")
+        #expect(outcome.errorText.split(separator: "\n").count == 1, "\(outcome)")
+    }
+
+    @Test("Ctrl-C keeps what was measured and leaves nothing", .requires(.program("timeout")))
+    func interrupted() throws {
+        let directory = try TemporaryDirectory()
+        let strata = try Strata()
+        let outcome = try Program.run(
+            ["timeout", "--foreground", "--signal", "INT", "--preserve-status", "4", Strata.program]
+                + strata.flags
+                + ["bench", "--drivers", "overlay2", "--directory", directory.path.string]
+        )
+        #expect(outcome.code == 130, "\(outcome)")
+        #expect(outcome.text.contains("Interrupted"), "\(outcome)")
+        #expect(try names(in: directory.path).isEmpty)
+    }
+}
