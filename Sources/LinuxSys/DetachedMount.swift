@@ -13,6 +13,8 @@ package enum DetachedMount {
         package static let noDevices = Attributes(rawValue: CLINUX_MOUNT_ATTR_NODEV)
         package static let noExec = Attributes(rawValue: CLINUX_MOUNT_ATTR_NOEXEC)
         package static let noAccessTime = Attributes(rawValue: CLINUX_MOUNT_ATTR_NOATIME)
+        /// All bits of the ways to keep access times (MOUNT_ATTR__ATIME); one way is set by clearing them first.
+        fileprivate static let accessTimes = Attributes(rawValue: 0x70)
     }
 
     /// One parameter of a file system, as fsconfig(2) takes it.
@@ -78,6 +80,7 @@ package enum DetachedMount {
         on mount: CInt,
         recursive: Bool = false
     ) throws(SystemError) {
+        let cleared = attributes.contains(.noAccessTime) ? cleared.union(.accessTimes) : cleared
         try system("mount_setattr") {
             clinux_mount_setattr(mount, recursive ? 1 : 0, attributes.rawValue, cleared.rawValue, 0, -1)
         }

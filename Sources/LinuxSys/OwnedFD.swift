@@ -247,4 +247,15 @@ package enum Files {
         if parent != path, !parent.isEmpty { try makeDirectories(parent, mode: mode) }
         try ensureDirectory(path, mode: mode)
     }
+
+    /// The lowest directory on the way to `path` that exists; `path` itself if it does.
+    package static func nearestDirectory(to path: FilePath) throws(SystemError) -> FilePath {
+        var path = path
+        while try status(path)?.kind != .directory {
+            let parent = path.removingLastComponent()
+            if parent == path || parent.isEmpty { return path.isAbsolute ? "/" : "." }
+            path = parent
+        }
+        return path
+    }
 }

@@ -13,7 +13,7 @@ extension Overlay2Driver {
             return .unavailable(reason: "mounting an overlay needs root", remedy: "run as root, or use vfs")
         }
         do {
-            let probe = try withScratch(below: nearest(home)) { try OverlayProbe(in: $0) }
+            let probe = try withScratch(below: Files.nearestDirectory(to: home)) { try OverlayProbe(in: $0) }
             let how = probe.method == .descriptors ? "layers by descriptor" : "layers by name"
             return .works(detail: probe.escapes ? how : "\(how); attributes user.overlay.* are refused")
         } catch let error as StorageError {
@@ -46,16 +46,6 @@ extension Overlay2Driver {
             .unavailable(reason: "the file system is read-only: \(error)", remedy: nil)
         default: nil
         }
-    }
-
-    private static func nearest(_ home: FilePath) throws(SystemError) -> FilePath {
-        var path = home
-        while try Files.status(path) == nil,
-            let parent = path.lastComponent.map({ _ in path.removingLastComponent() })
-        {
-            path = parent.isEmpty ? "." : parent
-        }
-        return path
     }
 
     /// Gives `body` a fresh directory below `directory` and removes it.

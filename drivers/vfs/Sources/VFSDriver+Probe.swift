@@ -11,7 +11,7 @@ extension VFSDriver {
     /// Copies a small tree on the file system of `home` and compares the copy.
     package static func probe(home: FilePath) -> ProbeResult {
         do {
-            let base = try nearestDirectory(to: home)
+            let base = try Files.nearestDirectory(to: home)
             let scratch = ".strata-probe-\(UInt64.random(in: 0...UInt64.max))"
             let directory = try Files.open(base, O_RDONLY | O_DIRECTORY)
             try Files.makeDirectory(scratch, below: directory.raw)
@@ -25,16 +25,6 @@ extension VFSDriver {
         } catch {
             return .unavailable(reason: "copying a tree at \(home) failed: \(error)", remedy: nil)
         }
-    }
-
-    private static func nearestDirectory(to home: FilePath) throws(SystemError) -> FilePath {
-        var base = home
-        while try Files.status(base)?.kind != .directory {
-            let parent = base.removingLastComponent()
-            if parent == base || parent.isEmpty { return base.isAbsolute ? "/" : "." }
-            base = parent
-        }
-        return base
     }
 
     private static func tryCopy(in place: CInt, base: FilePath) throws -> ProbeResult {
