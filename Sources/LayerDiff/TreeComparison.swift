@@ -19,12 +19,14 @@ package struct TreeComparison {
     ///   - parent: `nil` compares with an empty tree, whose root is 0755, root's, of time 0.
     ///   - record: what `tree` looked like when it was an exact copy of `parent`; what was not touched since is taken
     ///     as equal.
+    ///   - candidates: what alone may differ; then the cost is theirs. Needs a parent.
     package static func changes(
         parent: CInt?,
         tree: CInt,
         parentForm: any TreeForm = PlainForm(),
         treeForm: any TreeForm = PlainForm(),
-        since record: TreeRecord? = nil
+        since record: TreeRecord? = nil,
+        candidates: ComparisonCandidates? = nil
     ) throws -> [Change] {
         // A mount's own descriptor may be one that only marks a place.
         let root = SharedFD(try Files.open(".", below: tree, O_RDONLY | O_DIRECTORY))
@@ -35,7 +37,9 @@ package struct TreeComparison {
             comparison: EntryComparison(parentForm: parentForm, treeForm: treeForm),
             record: record
         )
-        return try walk.run()
+        guard let candidates, parentRoot != nil else { return try walk.run(nil) }
+        walk.linked = LinkedCandidates(candidates, device: try Files.status(of: root.raw).device)
+        return try walk.run(candidates.root)
     }
 }
 
@@ -54,6 +58,8 @@ private struct PairedDirectory {
     /// What is listed for the directory itself, if something in it changes or it did.
     var kind: Change.Kind
     var isListed: Bool
+    /// What alone may differ in it; `nil`: anything.
+    var scope: ComparisonScope?
 }
 
 private final class TwoTreeWalk {
@@ -66,6 +72,8 @@ private final class TwoTreeWalk {
     private var frames: [PairedDirectory] = []
     private var changes: [Change] = []
     private var groups = LinkGroups()
+    /// Set where only candidates are compared.
+    var linked: LinkedCandidates?
 
     init(parent: SharedFD?, tree: SharedFD, comparison: EntryComparison, record: TreeRecord?) {
         self.record = record
@@ -76,9 +84,18 @@ private final class TwoTreeWalk {
         treeStack = DirectoryStack(root: tree.raw)
     }
 
-    func run() throws -> [Change] {
+    func run(_ scope: ComparisonScope?) throws -> [Change] {
+        try walk(scope)
+        while let rest = try linked?.takeRest() { try walk(rest) }
+        listBrokenGroups()
+        changes.sort()
+        if linked != nil { removeRepeated() }
+        return changes
+    }
+
+    private func walk(_ scope: ComparisonScope?) throws {
         let rootsDiffer = try comparison.rootsDiffer(parent: parentRoot?.raw, tree: treeRoot.raw)
-        try enter(.root, hasParent: parentRoot != nil, kind: .modified, isListed: rootsDiffer)
+        try enter(.root, hasParent: parentRoot != nil, kind: .modified, isListed: rootsDiffer, scope)
         while let last = frames.indices.last {
             guard let next = frames[last].names.popLast() else {
                 try leave()
@@ -86,40 +103,66 @@ private final class TwoTreeWalk {
             }
             if try compare(next, in: last) { frames[last].isListed = true }
         }
-        listBrokenGroups()
-        changes.sort()
-        return changes
     }
 
-    private func enter(_ path: TreePath, hasParent: Bool, kind: Change.Kind, isListed: Bool) throws {
-        let tree = try Files.sortedList(treeStack.top).map(\.name)
-        let parent = try hasParent ? Files.sortedList(parentStack?.top ?? -1).map(\.name) : []
+    /// Directories are listed by each walk that comes through them.
+    private func removeRepeated() {
+        var last: TreePath?
+        changes.removeAll { change in
+            defer { last = change.path }
+            return last == change.path
+        }
+    }
+
+    private func enter(
+        _ path: TreePath,
+        hasParent: Bool,
+        kind: Change.Kind,
+        isListed: Bool,
+        _ scope: ComparisonScope?
+    ) throws {
+        let names: [PairedName]
+        if let scope, !scope.comparesNames {
+            names = scope.names.keys.sorted(by: >).map { PairedName(name: $0, inParent: true, inTree: true) }
+        } else {
+            let tree = try Files.sortedList(treeStack.top)
+            let parent = try hasParent ? Files.sortedList(parentStack?.top ?? -1) : []
+            names = pair(parent, tree, scope)
+        }
         frames.append(
             PairedDirectory(
                 path: path,
                 hasParent: hasParent,
-                names: pair(parent, tree),
+                names: names,
                 kind: kind,
-                isListed: isListed
+                isListed: isListed,
+                scope: scope
             )
         )
     }
 
-    /// Both sorted lists as one, in descending order.
-    private func pair(_ parent: [TreePath], _ tree: [TreePath]) -> [PairedName] {
+    /// Both sorted lists as one, in descending order; with a scope, without what it says is equal.
+    private func pair(
+        _ parent: [DirectoryEntry],
+        _ tree: [DirectoryEntry],
+        _ scope: ComparisonScope?
+    ) -> [PairedName] {
         var names: [PairedName] = []
-        names.reserveCapacity(max(parent.count, tree.count))
+        if scope == nil { names.reserveCapacity(max(parent.count, tree.count)) }
         var (old, new) = (parent.count - 1, tree.count - 1)
         while old >= 0 || new >= 0 {
-            if old >= 0, new >= 0, parent[old] == tree[new] {
-                names.append(PairedName(name: tree[new], inParent: true, inTree: true))
+            if old >= 0, new >= 0, parent[old].name == tree[new].name {
+                let isEqual = parent[old].inode == tree[new].inode && scope?.names[tree[new].name] == nil
+                if scope == nil || !isEqual {
+                    names.append(PairedName(name: tree[new].name, inParent: true, inTree: true))
+                }
                 old -= 1
                 new -= 1
-            } else if new < 0 || (old >= 0 && tree[new] < parent[old]) {
-                names.append(PairedName(name: parent[old], inParent: true, inTree: false))
+            } else if new < 0 || (old >= 0 && tree[new].name < parent[old].name) {
+                names.append(PairedName(name: parent[old].name, inParent: true, inTree: false))
                 old -= 1
             } else {
-                names.append(PairedName(name: tree[new], inParent: false, inTree: true))
+                names.append(PairedName(name: tree[new].name, inParent: false, inTree: true))
                 new -= 1
             }
         }
@@ -151,11 +194,16 @@ private final class TwoTreeWalk {
         if new.status.kind == .directory {
             try parentStack?.push(pair.name)
             try treeStack.push(pair.name)
-            try enter(path, hasParent: true, kind: .modified, isListed: isChanged)
+            let scope = frames[frame].scope.flatMap { scope in
+                // Another directory in the place of the old one.
+                old.status.inode != new.status.inode ? nil : scope.names[pair.name] ?? ComparisonScope()
+            }
+            try enter(path, hasParent: true, kind: .modified, isListed: isChanged, scope)
             return false
         }
         if EntryComparison.hasGroup(old.status, new.status) {
             groups.add(path, parent: isChanged ? nil : old.status, tree: new.status)
+            linked?.note(path, parent: old.status, tree: new.status)
         }
         if isChanged { changes.append(Change(.modified, path)) }
         return isChanged
@@ -165,10 +213,13 @@ private final class TwoTreeWalk {
     private func add(_ new: EntryComparison.Place, _ path: TreePath, kind: Change.Kind) throws -> Bool {
         if new.status.kind == .directory {
             try treeStack.push(new.name)
-            try enter(path, hasParent: false, kind: kind, isListed: true)
+            try enter(path, hasParent: false, kind: kind, isListed: true, nil)
             return false
         }
-        if new.status.links > 1 { groups.add(path, parent: nil, tree: new.status) }
+        if new.status.links > 1 {
+            groups.add(path, parent: nil, tree: new.status)
+            linked?.note(path, parent: nil, tree: new.status)
+        }
         changes.append(Change(kind, path))
         return true
     }
