@@ -95,15 +95,19 @@ package struct Departures: OptionSet, Sendable {
 package struct ConformanceSubject: Sendable {
     package var name: String
     package var departures: Departures
+    /// Where the homes are made; `nil`: where all temporary directories are.
+    package var directory: FilePath?
     package var open: @Sendable (FilePath) throws -> any StorageDriver
 
     package init(
         _ name: String,
         departures: Departures = [],
+        directory: FilePath? = nil,
         open: @escaping @Sendable (FilePath) throws -> any StorageDriver
     ) {
         self.name = name
         self.departures = departures
+        self.directory = directory
         self.open = open
     }
 }

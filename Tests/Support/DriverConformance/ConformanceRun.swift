@@ -21,7 +21,7 @@ final class ConformanceRun {
     init(_ testCase: ConformanceCase, _ subject: ConformanceSubject) throws {
         self.testCase = testCase
         self.subject = subject
-        scratch = try TemporaryDirectory()
+        scratch = try TemporaryDirectory(below: subject.directory ?? TemporaryDirectory.base)
         driver = try subject.open(scratch.appending("home"))
         reference = try ReferenceTrees(in: scratch.appending("reference"))
     }

@@ -6,15 +6,15 @@ package import SystemPackage
 
 /// A fresh directory (mode 0700) that goes, with all that is in it, when the last reference to it goes.
 ///
-/// It lies below TMPDIR, else /tmp. Names in it may be any bytes and paths in it longer than PATH_MAX.
+/// It lies below TMPDIR, else /tmp, unless another place is given. Names in it may be any bytes and paths in it longer than PATH_MAX.
 /// Whoever uses only its path must keep it alive meanwhile: a property of the suite, or `withExtendedLifetime`.
 package final class TemporaryDirectory: Sendable {
     package let path: FilePath
     private let directory: OwnedFD
 
-    package init() throws {
+    package init(below base: FilePath = TemporaryDirectory.base) throws {
         let name = "strata-test-\(getpid())-\(UInt64.random(in: 0...UInt64.max))"
-        path = Self.base.appending(name)
+        path = base.appending(name)
         try Files.makeDirectory(path)
         directory = try Files.openDirectory(path)
     }
