@@ -7,11 +7,13 @@ import PackageDescription
 struct Driver {
     var folder: String
     var module: String
-    var systemLibraries: [String] = []
+    /// A C target at `drivers/<folder>/<name>`, with this driver's own calls.
+    var cModule: String?
 }
 
 let allDrivers: [Driver] = [
     Driver(folder: "overlay2", module: "Overlay2Driver"),
+    Driver(folder: "btrfs", module: "BtrfsDriver", cModule: "CBtrfs"),
     Driver(folder: "vfs", module: "VFSDriver"),
 ]
 
@@ -88,7 +90,11 @@ var targets: [Target] = [
 var catalog: [Target.Dependency] = ["Storage", "LinuxSys", system]
 var catalogDefines: [SwiftSetting] = []
 for driver in drivers {
-    let dependencies: [Target.Dependency] = ["Storage", "LayerDiff", "Overlay", "LinuxSys", "CLinux", system]
+    var dependencies: [Target.Dependency] = ["Storage", "LayerDiff", "Overlay", "LinuxSys", "CLinux", system]
+    if let name = driver.cModule {
+        targets.append(.target(name: name, path: "drivers/\(driver.folder)/\(name)"))
+        dependencies.append(.byName(name: name))
+    }
     targets.append(
         .target(
             name: driver.module,

@@ -2,6 +2,9 @@
 
 package import Storage
 
+#if DRIVER_BTRFS
+import BtrfsDriver
+#endif
 #if DRIVER_OVERLAY2
 import Overlay2Driver
 #endif
@@ -19,6 +22,9 @@ package enum DriverCatalog {
         entries.append(
             DriverEntry(Overlay2Driver.self, summary: "the kernel's overlayfs, a directory per layer")
         )
+        #endif
+        #if DRIVER_BTRFS
+        entries.append(DriverEntry(BtrfsDriver.self, summary: "btrfs, a subvolume per layer"))
         #endif
         #if DRIVER_VFS
         entries.append(

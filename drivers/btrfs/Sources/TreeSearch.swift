@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CBtrfs
+import Glibc
+import LinuxSys
+import SystemPackage
+
+/// The key of an item in one of the trees of which btrfs consists.
+struct ItemKey: Hashable, Sendable {
+    var object: UInt64
+    var type: UInt8
+    var offset: UInt64
+
+    static let first = ItemKey(object: 0, type: 0, offset: 0)
+    static let last = ItemKey(object: .max, type: .max, offset: .max)
+
+    /// The next possible key; `nil` after the last.
+    fileprivate var successor: ItemKey? {
+        if offset < .max { return ItemKey(object: object, type: type, offset: offset + 1) }
+        if type < .max { return ItemKey(object: object, type: type + 1, offset: 0) }
+        if object < .max { return ItemKey(object: object + 1, type: 0, offset: 0) }
+        return nil
+    }
+
+    fileprivate var raw: cbtrfs_key { cbtrfs_key(object: object, offset: offset, type: type) }
+}
+
+/// The data of an item, in the form on disk; valid during the call that gives it.
+struct ItemData {
+    fileprivate let bytes: UnsafeRawBufferPointer
+
+    var count: Int { bytes.count }
+
+    /// A little-endian number; data that is too short for it is EUCLEAN, as the kernel says.
+    func integer<T: FixedWidthInteger>(at offset: Int, _ type: T.Type) throws(SystemError) -> T {
+        guard offset >= 0, offset <= bytes.count - MemoryLayout<T>.size else { throw Self.malformed }
+        return T(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: T.self))
+    }
+
+    func name(at offset: Int, length: UInt16) throws(SystemError) -> TreePath {
+        guard length > 0, offset <= bytes.count - Int(length) else { throw Self.malformed }
+        return TreePath(bytes: Array(bytes[offset..<(offset + Int(length))]))
+    }
+
+    fileprivate static var malformed: SystemError {
+        SystemError("read an item of btrfs", nil, Errno(rawValue: EUCLEAN))
+    }
+}
+
+/// Reads items of a tree with the kernel's tree search, which needs CAP_SYS_ADMIN.
+///
+/// It sees what was committed and what the tree has got since; names and attributes that the kernel still holds
+/// back are missing until the next commit, which a snapshot brings about.
+struct TreeSearch {
+    private let fd: CInt
+    private let tree: UInt64
+
+    /// - Parameters:
+    ///   - fd: stays the caller's.
+    ///   - tree: `nil` for that of the subvolume on which `fd` lies.
+    init(_ fd: CInt, tree: UInt64? = nil) {
+        self.fd = fd
+        self.tree = tree ?? 0
+    }
+
+    /// Calls `body` for each item from `first` to `last`.
+    ///
+    /// - Parameters:
+    ///   - transaction: leaves that are older are passed over, and so items of which nothing is newer.
+    ///   - bufferSize: what one call may give; an item has at most 64 KiB.
+    func forEach(
+        from first: ItemKey,
+        to last: ItemKey,
+        since transaction: UInt64 = 0,
+        bufferSize: Int = 80 << 10,
+        _ body: (ItemKey, ItemData) throws(SystemError) -> Void
+    ) throws(SystemError) {
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: bufferSize, alignment: 16)
+        defer { buffer.deallocate() }
+        var next: ItemKey? = first
+        while let start = next {
+            let count = try system("search a tree of btrfs") {
+                cbtrfs_search(fd, tree, start.raw, last.raw, transaction, buffer.baseAddress, buffer.count)
+            }
+            if count == 0 { return }
+            next = try items(Int(count), in: UnsafeRawBufferPointer(buffer), body).successor
+        }
+    }
+
+    /// Gives the items of one answer; the key of the last.
+    private func items(
+        _ count: Int,
+        in buffer: UnsafeRawBufferPointer,
+        _ body: (ItemKey, ItemData) throws(SystemError) -> Void
+    ) throws(SystemError) -> ItemKey {
+        var offset = CBTRFS_SEARCH_ITEMS
+        var key = ItemKey.last
+        for _ in 0..<count {
+            let size = MemoryLayout<btrfs_ioctl_search_header>.size
+            guard offset <= buffer.count - size else { throw ItemData.malformed }
+            let header = buffer.loadUnaligned(fromByteOffset: offset, as: btrfs_ioctl_search_header.self)
+            offset += size
+            guard Int(header.len) <= buffer.count - offset else { throw ItemData.malformed }
+            key = ItemKey(
+                object: header.objectid,
+                type: UInt8(truncatingIfNeeded: header.type),
+                offset: header.offset
+            )
+            let bytes = UnsafeRawBufferPointer(rebasing: buffer[offset..<(offset + Int(header.len))])
+            try body(key, ItemData(bytes: bytes))
+            offset += Int(header.len)
+        }
+        return key
+    }
+}
