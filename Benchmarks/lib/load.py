@@ -98,7 +98,7 @@ def image(name, tars):
         add(archive, "config.json", config)
         for index, (packed, _) in enumerate(layers):
             archive.add(packed, f"{index}.tar.gz")
-        add(archive, "manifest.json", json.dumps([{"Config": "config.json", "RepoTags": [f"bench/{name}:latest"],
+        add(archive, "manifest.json", json.dumps([{"Config": "config.json", "RepoTags": [f"docker.io/bench/{name}:latest"],
                                                    "Layers": [f"{i}.tar.gz" for i in range(len(layers))]}]).encode())
     return path, [packed for packed, _ in layers]
 
@@ -173,4 +173,5 @@ def main():
     sys.exit(1 if missed else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()
