@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counts what the hot paths do: system calls (strace), instructions (callgrind) and allocations (a preloaded counter).
+
+Times are noisy, counts are not: a count above its limit is a change that somebody made. What grows with its input is counted
+per item, from two inputs of which one is twice the other, so that start-up does not count."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import io
+
+sys.path.insert(0, os.path.dirname(__file__))
+import paired
+
+BENCH = os.environ["BENCH_DIR"]
+HERE = os.path.dirname(os.path.abspath(__file__))
+# What the C library, the scheduler and other threads' luck decide.
+IGNORED = {"futex", "restart_syscall", "sched_yield", "brk", "mmap", "munmap", "mprotect", "madvise", "rt_sigreturn", "poll",
+           "ppoll", "wait4", "waitid", "sched_setscheduler", "nanosleep", "clock_nanosleep"}
+# How far a count may lie above its limit before it is a failure: machines differ in their C library and processor.
+SLACK = {"system calls": 1.02, "instructions": 1.06, "allocations": 1.03}
+NULL = subprocess.DEVNULL
+
+
+class Counter:
+    def __init__(self, program):
+        self.plain = program
+        # callgrind does not read the debug information of this compiler.
+        self.stripped = f"{BENCH}/strata"
+        subprocess.run(["strip", "-o", self.stripped, program], check=True)
+        beside = os.path.join(os.path.dirname(program), "strata-supervisor")
+        if os.path.exists(beside):
+            os.symlink(os.path.realpath(beside), f"{BENCH}/strata-supervisor")
+        self.library = f"{BENCH}/allocations.so"
+        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", self.library, f"{HERE}/allocations.c"], check=True)
+        self.store = ["--root", f"{BENCH}/store", "--run-root", f"{BENCH}/run", "--storage-driver", "overlay2"]
+
+    def strata(self, *words):
+        done = subprocess.run([self.plain, *self.store, *words], stdin=NULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if done.returncode:
+            sys.exit(f"strata {' '.join(words)}: {done.stderr.decode()}")
+        return done.stdout.decode().strip()
+
+    def run(self, command, environment=None):
+        done = subprocess.run(command, stdin=NULL, stdout=NULL, stderr=subprocess.PIPE, env={**os.environ, **(environment or {})})
+        if done.returncode:
+            sys.exit(f"{' '.join(command)}: exit {done.returncode}: {done.stderr.decode(errors='replace')[-600:]}")
+
+    def system_calls(self, words):
+        out = f"{BENCH}/strace"
+        self.run(["strace", "-f", "-c", "-U", "calls,name", "-o", out, self.stripped, *self.store, *words])
+        total = 0
+        for line in open(out):
+            parts = line.split()
+            if len(parts) == 2 and parts[0].isdigit() and parts[1] not in IGNORED | {"total"}:
+                total += int(parts[0])
+        return total
+
+    def instructions(self, words):
+        out = f"{BENCH}/callgrind"
+        self.run(["valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={out}", self.stripped, *self.store, *words])
+        return next(int(line.split()[1]) for line in open(out) if line.startswith(("summary:", "totals:")))
+
+    def allocations(self, words):
+        out = f"{BENCH}/allocations"
+        self.run([self.stripped, *self.store, *words], {"LD_PRELOAD": self.library, "ALLOCATIONS": out})
+        return int(open(out).read())
+
+
+def layer_tar(path, files, text):
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        for number in range(files):
+            entry = tarfile.TarInfo(f"file-{number:05}")
+            data = f"{text} {number}\n".encode() * 20
+            entry.size, entry.mtime = len(data), 1700000000
+            tar.addfile(entry, io.BytesIO(data))
+    return path
+
+
+ALL = ("system calls", "instructions", "allocations")
+
+
+def measure(counter):
+    """Yields (name, count)."""
+    methods = {"system calls": counter.system_calls, "instructions": counter.instructions, "allocations": counter.allocations}
+
+    def whole(name, words, kinds=ALL):
+        for kind in kinds:
+            methods[kind](words)  # what the first call alone does: files of the store, caches
+            yield f"{name}: {kind}", methods[kind](words)
+
+    def each(name, small, large, items, kinds=ALL):
+        """`small` and `large` give the words for `items` and twice as many."""
+        for kind in kinds:
+            yield f"{name}: {kind}", (methods[kind](large()) - methods[kind](small())) / items
+
+    yield from whole("start", ["--version"])
+    few, many = (layer_tar(f"{BENCH}/{count}.tar", count, "one") for count in (500, 1000))
+    yield from each("apply, per file", lambda: ["layer", "apply", few], lambda: ["layer", "apply", many], 500)
+
+    base = counter.strata("layer", "apply", many)
+    layers = [counter.strata("layer", "apply", "--parent", base, layer_tar(f"{BENCH}/changed", count, "two")) for count in (400, 800)]
+    yield from each("changes, per change", *[(lambda layer=layer: ["layer", "changes", layer]) for layer in layers], 400)
+    yield from whole("layer create", ["layer", "create", base])
+
+    rootfs = f"{BENCH}/rootfs"
+    os.makedirs(f"{rootfs}/bin")
+    subprocess.run(["cp", "/bin/busybox", f"{rootfs}/bin/true"], check=True)
+    subprocess.run(["tar", "-C", rootfs, "-cf", f"{rootfs}.tar", "."], check=True)
+    counter.strata("import", f"{rootfs}.tar", "counts")
+    run = ["run", "--rm", "--network", "none", "-m", "64m", "--pids-limit", "100", "counts", "/bin/true"]
+    yield from whole("run --rm", run, ("system calls", "allocations"))
+
+    yield from whole("images", ["images"])
+    totals = {kind: [] for kind in ALL}
+    for _ in range(2):
+        for _ in range(60):
+            counter.strata("create", "counts", "/bin/true")
+        for kind in ALL:
+            methods[kind](["ps", "-a"])
+            totals[kind].append(methods[kind](["ps", "-a"]))
+    for kind in ALL:
+        yield f"ps -a, per container: {kind}", (totals[kind][1] - totals[kind][0]) / 60
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--limits", required=True)
+    arguments.add_argument("--update", action="store_true", help="write what was counted as the new limits")
+    options = arguments.parse_args()
+    limits = {} if options.update else json.load(open(options.limits))
+    found, above = {}, 0
+    print("| what | count | limit | |\n|---|---:|---:|---|")
+    for name, count in measure(Counter(os.path.realpath(paired.strata()))):
+        found[name] = round(count, 1)
+        limit = limits.get(name)
+        slack = SLACK[name.rsplit(": ", 1)[1]]
+        word = "" if limit is None else "GREW" if count > limit * slack + .5 else "fell" if count < limit / slack - .5 else "as before"
+        above += word == "GREW"
+        print(f"| {name} | {count:,.1f} | {'' if limit is None else f'{limit:,.1f}'} | {word} |", flush=True)
+    if options.update:
+        json.dump(found, open(options.limits, "w"), indent=4)
+        open(options.limits, "a").write("\n")
+    missing = set(limits) - set(found)
+    if above or missing:
+        sys.exit(f"{above} counts grew{''.join(f'; {name} was not counted' for name in sorted(missing))}: "
+                 "mend it, or say why in the commit that raises the limit (Benchmarks/counts --update)")
+
+
+main()
