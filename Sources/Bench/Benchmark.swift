@@ -118,7 +118,10 @@ package final class Benchmark {
             subjects: []
         )
         var beds: [Bed] = []
-        defer { for bed in beds { bed.clear() } }
+        defer {
+            for bed in beds { bed.clear() }
+            places.close()
+        }
         for entry in entries {
             do {
                 beds.append(try places.bed(entry))

@@ -98,7 +98,7 @@ struct Program: Sendable {
         defer { for pointer in pointers { free(pointer) } }
         var process: pid_t = 0
         let start = Meter.now()
-        let code = posix_spawn(&process, all[0], &actions, nil, &pointers, environ)
+        let code = posix_spawnp(&process, all[0], &actions, nil, &pointers, environ)
         if code != 0 {
             throw StorageError(SystemError("start", all[0], Errno(rawValue: code)), doing: "measure")
         }

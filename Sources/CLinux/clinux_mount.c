@@ -3,6 +3,7 @@
 #include "clinux_mount.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <stddef.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
@@ -77,4 +78,10 @@ int clinux_mount_setattr(int fd, int recursive, uint64_t set, uint64_t clear, ui
         .attr_set = set, .attr_clr = clear, .propagation = propagation, .userns_fd = userns >= 0 ? (uint64_t)userns : 0};
     unsigned int flags = AT_EMPTY_PATH | (recursive ? CLINUX_AT_RECURSIVE : 0);
     return (int)syscall(SYS_mount_setattr, fd, "", flags, &attr, sizeof attr);
+}
+
+int clinux_private_mounts(void)
+{
+    if (unshare(CLONE_NEWNS) != 0) return -1;
+    return mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL);
 }

@@ -45,6 +45,28 @@ struct BenchCommandTests {
         #expect(try names(in: directory.path).isEmpty)
     }
 
+    @Test(
+        "A driver that needs another file system gets one in a loop file, which goes again",
+        .requires(.loopDevices, .filesystem("btrfs"), .program("mkfs.btrfs"))
+    )
+    func loopFile() throws {
+        let directory = try TemporaryDirectory()
+        let before = try Files.contents("/proc/self/mounts")
+        let outcome = try Strata().ok(
+            "bench",
+            "--quick",
+            "--drivers",
+            "btrfs",
+            "--only",
+            "prepare",
+            "--directory",
+            directory.path.string
+        )
+        #expect(outcome.text.contains("btrfs on btrfs in a loop file"), "\(outcome)")
+        #expect(try Files.contents("/proc/self/mounts") == before)
+        #expect(try names(in: directory.path).isEmpty)
+    }
+
     @Test("An image of the user's store is measured and left alone")
     func ownImage() throws {
         let directory = try TemporaryDirectory()

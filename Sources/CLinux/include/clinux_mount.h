@@ -23,6 +23,8 @@ int clinux_open_tree_clone(int dirfd, const char *path, int recursive);
 int clinux_move_mount(int fd, int dirfd, const char *path);
 /* umount2(2) of the mount at `path`, never following a final symlink; lazily also of one in use. */
 int clinux_umount(const char *path, int lazy);
+/* Gives the calling thread a mount namespace of its own; what is mounted in it is not seen outside. */
+int clinux_private_mounts(void);
 int clinux_mount_setattr(int fd, int recursive, uint64_t set, uint64_t clear, uint64_t propagation, int userns);
 
 #endif

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CLinux
+import Glibc
+import LinuxSys
+import Storage
+import SystemPackage
+
+/// A file system in a file, for drivers that do not work on the one that is there.
+///
+/// It is mounted in a mount namespace of this thread alone: however the process ends, the mount goes with it, and the loop
+/// device with the mount.
+struct LoopFileSystem {
+    let type: String
+    /// Where it is mounted.
+    let path: FilePath
+
+    /// Those that are tried, in this order.
+    static let types = ["btrfs", "xfs"]
+
+    /// Of the file, which is sparse.
+    private static let size: Int64 = 16 << 30
+
+    /// Makes one in `directory`.
+    static func make(_ type: String, in directory: FilePath) throws -> LoopFileSystem {
+        let file = directory.appending("\(type).disk")
+        let place = directory.appending("\(type).mount")
+        try doing("make \(file)") {
+            let disk = try Files.open(file, O_RDWR | O_CREAT | O_EXCL, mode: 0o600)
+            try system("ftruncate", file.printable) { ftruncate(disk.raw, off_t(size)) }
+            try Files.makeDirectory(place)
+        }
+        try Program(["mkfs.\(type)"]).run(["-q", file.string])
+        try Program(["mount"]).run(["-t", type, "-o", "loop", file.string, place.string])
+        return LoopFileSystem(type: type, path: place)
+    }
+
+    /// Gives the calling thread, and what it starts, mounts of its own.
+    static func isolate() throws {
+        _ = try doing("make a mount namespace for file systems in loop files") {
+            try system("unshare") { clinux_private_mounts() }
+        }
+    }
+
+    func unmount() { try? MountTable.unmount(path, isLazy: true) }
+}
