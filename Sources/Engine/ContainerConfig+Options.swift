@@ -4,6 +4,7 @@ import Glibc
 import Images
 import JSON
 import LinuxSys
+import Runtime
 
 extension ContainerConfig {
     /// Merges an image's configuration with the user's options by Docker's rules.
@@ -16,7 +17,7 @@ extension ContainerConfig {
         containerID: String,
         hostEnvironment: (String) -> String? = ContainerConfig.variable
     ) throws {
-        self.init(json: [:])
+        self.init()
         self.image = options.image
         self.imageID = imageID
         try takeProcess(options, image: image, containerID: containerID, hostEnvironment: hostEnvironment)
@@ -34,6 +35,7 @@ extension ContainerConfig {
         droppedCapabilities = options.droppedCapabilities
         securityOptions = options.securityOptions
         storageOptions = options.storageOptions
+        log = try LogSettings(driver: options.logDriver, options: options.logOptions)
     }
 
     private mutating func takeProcess(
@@ -111,12 +113,29 @@ extension ContainerConfig {
             }
             nanoCPUs = cpus
         }
-        cpuset = options.cpuset ?? ""
+        cpuset = try Self.cpuset(options.cpuset ?? "")
         pidsLimit = max(0, options.pidsLimit ?? 0)
         if let size = options.sharedMemorySize {
             guard size > 0 else { throw EngineError(.usage, "SHM size can not be less than 0") }
             sharedMemorySize = size
         }
+    }
+
+    private static func cpuset(_ text: String) throws -> String {
+        if text.isEmpty { return text }
+        guard let wanted = CPUList(text) else {
+            throw EngineError(
+                .usage,
+                "Invalid value \(text) for cpuset cpus: invalid format: write it as 0-2,5"
+            )
+        }
+        if let available = CPUList.available(), !wanted.isSubset(of: available) {
+            throw EngineError(
+                .usage,
+                "Requested CPUs are not available - requested \(text), available: \(available)"
+            )
+        }
+        return text
     }
 
     private mutating func setLabel(_ name: String, _ value: String) {

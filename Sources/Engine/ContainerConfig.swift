@@ -44,6 +44,7 @@ struct ContainerConfig: Sendable {
     var droppedCapabilities: [String] = []
     var securityOptions: [String] = []
     var storageOptions: [String] = []
+    var log = LogSettings()
 
     /// Program and arguments.
     var arguments: [String] { entrypoint + command }
@@ -84,6 +85,7 @@ extension ContainerConfig {
         }
         return [
             "Binds": binds.isEmpty ? .null : .strings(binds),
+            "LogConfig": log.json,
             "NetworkMode": .string(network),
             "AutoRemove": .bool(removeWhenDone),
             "CapAdd": addedCapabilities.isEmpty ? .null : .strings(addedCapabilities),
@@ -104,7 +106,7 @@ extension ContainerConfig {
     }
 
     /// Reads what `json` wrote; a field that is missing takes its default.
-    init(json: JSON) {
+    init(json: JSON) throws {
         let config = json["Config"] ?? .null
         let host = json["HostConfig"] ?? .null
         imageID = json["Image"]?.string ?? ""
@@ -140,5 +142,6 @@ extension ContainerConfig {
         droppedCapabilities = host["CapDrop"]?.strings ?? []
         securityOptions = host["SecurityOpt"]?.strings ?? []
         storageOptions = host["StorageOpt"]?.strings ?? []
+        log = try LogSettings(json: host["LogConfig"])
     }
 }

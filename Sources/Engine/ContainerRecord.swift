@@ -71,8 +71,14 @@ package struct ContainerRecord: Sendable {
         self.created = created
         self.status = status
         self.started = started
-        command = config.arguments.joined(separator: " ")
+        command = Self.commandLine(config.arguments)
         storedConfig = StoredConfig(config)
+    }
+
+    /// As Docker shows it: arguments with spaces in quotes.
+    private static func commandLine(_ arguments: [String]) -> String {
+        let quoted = arguments.dropFirst().map { $0.contains(" ") ? "'\($0)'" : $0 }
+        return (arguments.prefix(1) + quoted).joined(separator: " ")
     }
 
     package var shortID: String { String(id.prefix(12)) }
@@ -100,7 +106,7 @@ private final class StoredConfig: Sendable {
             for part in ["Config", "HostConfig"] where json[part]?.object == nil {
                 throw EngineError(.failed, "it has no \(part)")
             }
-            let config = ContainerConfig(json: json)
+            let config = try ContainerConfig(json: json)
             parsed = config
             return config
         }

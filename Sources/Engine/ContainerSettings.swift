@@ -35,6 +35,9 @@ package struct ContainerOptions: Sendable {
     package var securityOptions: [String] = []
     package var stopSignal: String?
     package var stopTimeout: Int?
+    package var logDriver: String?
+    /// `NAME=VALUE` each.
+    package var logOptions: [String] = []
     package var storageDriver: String?
     package var storageOptions: [String] = []
 

@@ -54,7 +54,7 @@ extension Engine {
             start.parentDeathSignal = nil
             let null = try Files.open("/dev/null", O_RDWR)
             start.io = .descriptors(input: null.raw, output: null.raw, error: null.raw)
-            _ = try Self.starting {
+            _ = try Self.entering {
                 try Container.exec(process, in: spec, pidfd: first.raw, options: start).finish()
             }
             return 0
@@ -62,7 +62,7 @@ extension Engine {
         if options.terminal {
             let size = try? Terminal.size(of: 0)
             start.io = .terminal(size.map { Spec.ConsoleSize(rows: $0.rows, columns: $0.columns) })
-            let running = try Self.starting {
+            let running = try Self.entering {
                 try Container.exec(process, in: spec, pidfd: first.raw, options: start).finish()
             }
             return try TerminalRelay(input: options.interactive, keys: attachment.detachKeys).run(running)
@@ -70,18 +70,18 @@ extension Engine {
         let null = options.interactive ? nil : SharedFD(try Files.open("/dev/null", O_RDONLY))
         start.io = .descriptors(input: null?.raw ?? 0, output: 1, error: 2)
         let relay = try SignalRelay.of([SIGHUP, SIGINT, SIGQUIT, SIGTERM])
-        let running = try Self.starting {
+        let running = try Self.entering {
             try Container.exec(process, in: spec, pidfd: first.raw, options: start).finish()
         }
         return try wait(for: running, relay).code
     }
 
-    /// What Docker's runtime refuses before the program is looked for ends with 126.
-    private static func entering<T>(_ body: () throws -> T) throws -> T {
+    /// As Docker: 127 for a program that is not there, 126 for whatever else keeps it from running.
+    private static func entering<T: ~Copyable>(_ body: () throws -> T) throws -> T {
         do {
             return try body()
         } catch let error as RuntimeError {
-            throw StartFailure(error.description, code: 126)
+            throw StartFailure(error.description, code: error.exitCode == 127 ? 127 : 126)
         }
     }
 

@@ -19,6 +19,10 @@ package struct ContainerSummary: Sendable {
     package var mounts: [String] {
         get throws { try record.config.binds.map { String($0.prefix { $0 != ":" }) } }
     }
+    /// Both ends of each volume, as the user gave them.
+    package var volumes: [(source: String, target: String)] {
+        get throws { try record.config.binds.map(BindMount.init(parsing:)).map { ($0.source, $0.target) } }
+    }
     package var network: String { get throws { try record.config.network } }
 }
 
@@ -34,6 +38,9 @@ extension Engine {
             return all || state.isRunning ? ContainerSummary(record: record, state: state) : nil
         }
     }
+
+    /// When a container was made, in nanoseconds since 1970.
+    package func created(_ name: String) throws -> Int64 { try containers.find(name).created }
 
     /// What `inspect` says of a container or, where there is none of this name, of an image.
     package func inspect(_ name: String, withSizes: Bool) throws -> JSON {
@@ -63,7 +70,7 @@ extension Engine {
             "ResolvConfPath": .string(directory.appending("resolv.conf").string),
             "HostnamePath": .string(directory.appending("hostname").string),
             "HostsPath": .string(directory.appending("hosts").string),
-            "LogPath": .string(logPath(of: record.id).string),
+            "LogPath": .string(config.log.isKept ? logPath(of: record.id).string : ""),
             "Name": .string("/" + record.name),
             "RestartCount": 0,
             "Driver": .string(record.driver),

@@ -21,10 +21,19 @@ extension Engine {
         let record = container.record
         try makeRunDirectory(of: record.id)
         let launch = try prepareLaunch(of: container)
+        let settings = try record.config.log
+        var log: LogOptions?
+        if settings.isKept {
+            log = LogOptions(
+                path: logPath(of: record.id),
+                maximumSize: settings.maximumSize,
+                maximumFiles: settings.maximumFiles
+            )
+        }
         var job = SupervisorJob(
             id: record.id,
             runDirectory: root.containerRunPath(record.id),
-            log: LogOptions(path: logPath(of: record.id)),
+            log: log,
             input: try !record.config.keepsStandardInput ? .none : client == nil ? .open : .once,
             launch: SupervisedLaunch(launch).json
         )
@@ -102,6 +111,12 @@ extension Engine {
         emit: @escaping (LogRecord) throws -> Void
     ) throws {
         let record = try containers.find(name)
+        guard try record.config.log.isKept else {
+            throw EngineError(
+                .unsupported,
+                "configured logging driver does not support reading: container \(name) keeps no log (--log-driver none)"
+            )
+        }
         let path = logPath(of: record.id)
         guard try Files.status(path) != nil else { return }
         let reader = LogReader(path, query, emit: emit)

@@ -38,10 +38,27 @@ package struct RuntimeError: Error, Sendable, CustomStringConvertible {
 
     package init(_ error: LaunchError) {
         switch error.exitCode {
-        case 127: self.init(.programNotFound, "\(error)", errno: error.errno)
+        case 127: self.init(.programNotFound, Self.missingProgram(error), errno: error.errno)
         case 126: self.init(.programNotExecutable, "\(error)", errno: error.errno)
-        default: self.init(Self.code(error.errno), "\(error)", errno: error.errno)
+        default:
+            if case .mount(_, _, let target, _, _, let kind) = error.step, kind.contains(.noSymlinks),
+                error.errno == .tooManySymbolicLinkLevels
+            {
+                self.init(
+                    .invalid,
+                    "\(error.operation): \(target) is a symlink in the image, which could lead the mount anywhere",
+                    remedy: "use an image in which it is a directory",
+                    errno: error.errno
+                )
+            } else {
+                self.init(Self.code(error.errno), "\(error)", errno: error.errno)
+            }
         }
+    }
+
+    private static func missingProgram(_ error: LaunchError) -> String {
+        guard case .execute(let name, _, _, _) = error.step, !name.contains("/") else { return "\(error)" }
+        return "execute \(name): executable file not found in the container's PATH"
     }
 
     /// What `docker run` and a shell exit with: 127, 126, or 125 for everything that is the engine's own.

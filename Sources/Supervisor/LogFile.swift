@@ -44,10 +44,28 @@ package final class LogFile {
 
     /// Appends whole records.
     package func append(_ records: [UInt8]) {
-        if records.isEmpty { return }
-        if let limit = options.maximumSize, size > 0, size + Int64(records.count) > limit { rotate() }
-        if isTorn { write([UInt8(ascii: "\n")]) }
-        write(records)
+        var rest = records[...]
+        while !rest.isEmpty {
+            var count = room(for: rest)
+            if count == 0 {
+                if rotate() { continue }
+                count = rest.count
+            }
+            if isTorn { write([UInt8(ascii: "\n")]) }
+            write(Array(rest.prefix(count)))
+            rest = rest.dropFirst(count)
+        }
+    }
+
+    /// How much of `records` the file still takes, in whole records; an empty file takes one of any size.
+    private func room(for records: ArraySlice<UInt8>) -> Int {
+        guard let limit = options.maximumSize, size + Int64(records.count) > limit else {
+            return records.count
+        }
+        let fitting = records.prefix(Int(clamping: max(0, limit - size)))
+        if let end = fitting.lastIndex(of: UInt8(ascii: "\n")) { return end + 1 - records.startIndex }
+        if size > 0 { return 0 }
+        return (records.firstIndex(of: UInt8(ascii: "\n")) ?? records.endIndex - 1) + 1 - records.startIndex
     }
 
     private func write(_ bytes: [UInt8]) {
@@ -66,10 +84,8 @@ package final class LogFile {
         if done > 0 { isTorn = bytes[done - 1] != UInt8(ascii: "\n") }
     }
 
-    /// Sets the full file aside.
-    ///
-    /// If that fails, the log goes on where it is.
-    private func rotate() {
+    /// Sets the full file aside; if that fails, the log goes on where it is.
+    private func rotate() -> Bool {
         do throws(SystemError) {
             let path = options.path
             if options.maximumFiles == 1 {
@@ -85,8 +101,9 @@ package final class LogFile {
             }
             size = 0
             isTorn = false
+            return true
         } catch {
-            return
+            return false
         }
     }
 }

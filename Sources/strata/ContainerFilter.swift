@@ -5,6 +5,11 @@ import Engine
 /// `ps --filter`: values of one name are alternatives, names must all match.
 struct ContainerFilter {
     private var wanted: [String: [String]] = [:]
+    private var names: [Pattern] = []
+
+    private static let known = [
+        "id", "name", "label", "status", "exited", "ancestor", "before", "since", "network", "volume",
+    ]
 
     init(_ filters: [String]) throws {
         for filter in filters {
@@ -12,10 +17,10 @@ struct ContainerFilter {
             guard parts.count == 2 else {
                 throw EngineError(.usage, "invalid filter '\(filter)': write NAME=VALUE")
             }
-            guard ["id", "name", "label", "status", "exited", "ancestor"].contains(parts[0]) else {
+            guard Self.known.contains(parts[0]) else {
                 throw EngineError(
                     .usage,
-                    "invalid filter '\(parts[0])': id, name, label, status, exited and ancestor are known"
+                    "invalid filter '\(parts[0])': \(Self.known.joined(separator: ", ")) are known"
                 )
             }
             if parts[0] == "status", ContainerState.Status(rawValue: parts[1]) == nil {
@@ -24,6 +29,7 @@ struct ContainerFilter {
                     "invalid filter 'status=\(parts[1])': created, running, paused, exited or dead"
                 )
             }
+            if parts[0] == "name" { names.append(try Pattern(parts[1])) }
             wanted[parts[0], default: []].append(parts[1])
         }
     }
@@ -31,7 +37,17 @@ struct ContainerFilter {
     /// Whether it asks for containers that do not run.
     var wantsAll: Bool { wanted["status"] != nil || wanted["exited"] != nil }
 
-    func matches(_ container: ContainerSummary) throws -> Bool {
+    /// Those that match, in their order.
+    func matching(_ containers: [ContainerSummary], in engine: Engine) throws -> [ContainerSummary] {
+        var filter = self
+        // Containers that others are compared with, which need not be among those listed.
+        for name in ["before", "since"] {
+            filter.wanted[name] = try wanted[name]?.map { "\(try engine.created($0))" }
+        }
+        return try containers.filter(filter.matches)
+    }
+
+    private func matches(_ container: ContainerSummary) throws -> Bool {
         try wanted.allSatisfy { name, values in try values.contains { try matches(container, name, $0) } }
     }
 
@@ -39,12 +55,17 @@ struct ContainerFilter {
         let record = container.record
         switch name {
         case "id": return record.id.hasPrefix(value)
-        case "name": return record.name.contains(value)
+        // With and without the slash that Docker puts before it.
+        case "name": return names.contains { $0.matches(record.name) || $0.matches("/" + record.name) }
         case "status": return container.state.status.rawValue == value
         case "exited": return container.state.status == .exited && "\(container.state.exitCode)" == value
         case "ancestor":
             return record.imageReference == value || record.image == value
                 || record.image.dropFirst(7).hasPrefix(value)
+        case "before": return record.created < Int64(value) ?? 0
+        case "since": return record.created > Int64(value) ?? 0
+        case "network": return try container.network == value
+        case "volume": return try container.volumes.contains { $0.source == value || $0.target == value }
         default:
             let label = value.split(separator: "=", maxSplits: 1).map(String.init)
             return try container.labels.contains {

@@ -151,6 +151,19 @@ import Testing
         }
     }
 
+    /// Much output that comes at once, and a record that is larger than a file may be.
+    @Test func recordsThatComeTogetherAreSetAsideOneByOne() throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.appending("log")
+        let size = Int64(record(0).count)
+        let log = try LogFile(LogOptions(path: path, maximumSize: 3 * size, maximumFiles: 3))
+        log.append((0..<10).flatMap { record($0) })
+        #expect(try read(path) == (3..<10).map { "line \($0)" })
+        let small = try LogFile(LogOptions(path: path, maximumSize: 5, maximumFiles: 2))
+        small.append(record(1) + record(2) + record(3))
+        #expect(try read(path).suffix(2) == ["line 2", "line 3"])
+    }
+
     @Test func oneFileIsCut() throws {
         let directory = try TemporaryDirectory()
         let path = directory.appending("log")

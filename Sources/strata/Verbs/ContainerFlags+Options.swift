@@ -37,6 +37,8 @@ extension ContainerOptions {
         addedCapabilities = parsed.list("cap-add")
         droppedCapabilities = parsed.list("cap-drop")
         securityOptions = parsed.list("security-opt")
+        logDriver = parsed.string("log-driver")
+        logOptions = parsed.list("log-opt")
         stopSignal = parsed.string("stop-signal")
         stopTimeout = parsed.int("stop-timeout").map { Int(clamping: $0) }
         for text in environment where text.hasPrefix("=") {

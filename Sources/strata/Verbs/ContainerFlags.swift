@@ -10,6 +10,8 @@ enum ContainerFlags {
         Flag("entrypoint", .string, "Overwrite the default ENTRYPOINT of the image"),
         Flag("env", "e", .list, "Set environment variables"),
         Flag("env-file", .list, "Read in a file of environment variables", completes: .file),
+        Flag("log-driver", .string, "Logging driver for the container (\"json-file\", \"none\")"),
+        Flag("log-opt", .list, "Log driver options (\"max-size=10m\", \"max-file=3\")"),
         Flag("init", .bool, "Run an init inside the container that forwards signals and reaps processes"),
         Flag("interactive", "i", .bool, "Keep STDIN open even if not attached"),
         Flag("stop-signal", .string, "Signal to stop the container"),

@@ -37,12 +37,8 @@ enum LogsVerb: Verb {
 
     static func run(_ parsed: Parsed) throws -> Int32 {
         var query = LogQuery()
-        if let tail = parsed.string("tail"), tail != "all" {
-            guard let count = Int(tail), count >= 0 else {
-                throw EngineError(.usage, "invalid value for \"tail\": '\(tail)': a number or \"all\"")
-            }
-            query.tail = count
-        }
+        // As Docker: whatever is no number of lines means all of them.
+        if let count = parsed.string("tail").flatMap({ Int($0) }), count >= 0 { query.tail = count }
         query.since = try parsed.string("since").map(TimeWord.parse)
         query.until = try parsed.string("until").map(TimeWord.parse)
         let stamps = parsed.flag("timestamps")

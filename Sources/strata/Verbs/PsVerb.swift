@@ -33,7 +33,7 @@ enum PsVerb: Verb {
         let filter = try ContainerFilter(parsed.list("filter"))
         let last = parsed.flag("latest") ? 1 : parsed.int("last").map { Int(clamping: $0) }
         let all = parsed.flag("all") || last != nil || filter.wantsAll
-        var shown = try engine.list(all: all).filter(filter.matches)
+        var shown = try filter.matching(engine.list(all: all), in: engine)
         if let last, last >= 0 { shown = Array(shown.prefix(last)) }
         if parsed.flag("quiet"), parsed.string("format") == nil {
             let full = parsed.flag("no-trunc")
