@@ -161,9 +161,34 @@ final class OutputSink: ByteSink {
 
     func write(_ bytes: UnsafeRawBufferPointer) throws {
         if Interruption.isRequested { throw EngineError(.interrupted, "interrupted") }
-        try doing("write the output") { try sink.write(bytes) }
+        try explained { try sink.write(bytes) }
     }
 
     /// Writes what is still held back; due at the end.
-    func finish() throws { try doing("write the output") { try sink.flush() } }
+    func finish() throws { try explained { try sink.flush() } }
+
+    private func explained(_ body: () throws -> Void) throws {
+        do {
+            try body()
+        } catch let error as SystemError {
+            throw OutputFailure(error)
+        }
+    }
+}
+
+/// The output of a command cannot be written: a failure of wherever it goes to, not of the store.
+package struct OutputFailure: Error, Sendable, CustomStringConvertible {
+    package let error: SystemError
+    /// What is written to.
+    package var name: String
+
+    package init(_ error: SystemError, name: String = "the output") {
+        self.error = error
+        self.name = name
+    }
+
+    package var description: String {
+        let remedy = error.errno == .noSpace ? "; free space there, or write to another place" : ""
+        return "write \(name): \(error.errno)\(remedy)"
+    }
 }

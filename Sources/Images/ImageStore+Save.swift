@@ -84,12 +84,14 @@ extension ImageStore {
     package func save(_ images: [ImageToSave], to directory: FilePath, make: LayerBlobMaker) throws {
         let contents = try SavedImages(images, of: self, format: .ociDirectory, make: make)
         let doing = "save to \(directory)"
-        try Storage.doing(doing) {
+        var isOurs = false
+        do {
             try Files.makeDirectories(directory, mode: 0o755)
             let opened = try Files.open(directory, O_RDONLY | O_DIRECTORY)
             guard try Files.list(opened.raw).isEmpty else {
                 throw StorageError(.exists, "\(doing): it is not empty", remedy: "give a new directory")
             }
+            isOurs = true
             try Files.makeDirectories(directory.appending("blobs/sha256"), mode: 0o755)
             for blob in contents.blobs {
                 let path = directory.appending("blobs/sha256").appending(blob.digest.hex)
@@ -108,6 +110,12 @@ extension ImageStore {
                     durable: false
                 )
             }
+        } catch {
+            if isOurs { try? Files.removeTree(directory.appending("blobs")) }
+            guard let error = error as? SystemError else { throw error }
+            // Not a failure of the store: whoever wants the copy chose the place.
+            let remedy = error.errno == .noSpace ? "free space there, or give another directory" : nil
+            throw StorageError(error, doing: doing, remedy: remedy)
         }
     }
 

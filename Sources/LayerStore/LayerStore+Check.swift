@@ -75,7 +75,13 @@ extension LayerStore {
                     verdict?.isRepaired = try checker.repair(row)
                 }
             } catch {
-                if case .interrupted? = (error as? StorageError)?.code { throw error }
+                let code = (error as? StorageError)?.code
+                if code == .interrupted { throw error }
+                // To compare it, its blob is unpacked beside it: that there is no room for it says nothing of the layer.
+                if code == .noSpace, verdict == nil {
+                    findings.append(CheckFinding(.unverifiable, row.driver, row.id, "not compared: \(error)"))
+                    continue
+                }
                 let before = verdict.map { "\($0.detail); " } ?? ""
                 verdict = CheckFinding(
                     verdict?.problem ?? .unreadable,

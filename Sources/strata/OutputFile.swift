@@ -22,21 +22,33 @@ enum OutputFile {
     static func write(_ path: FilePath, _ body: (SharedFD) throws -> Void) throws {
         if let status = try Files.status(path), status.kind != .regular {
             // A device or a pipe: written as it is.
-            let file = SharedFD(try doing("open \(path)") { try Files.open(path, O_WRONLY) })
-            return try body(file)
+            return try naming(path) { try body(SharedFD(try Files.open(path, O_WRONLY))) }
         }
         let temporary = path.removingLastComponent().appending(
             ".\(path.lastComponent?.string ?? "").\(getpid())"
         )
-        let file = try doing("write \(path)") {
-            SharedFD(try Files.open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode: 0o600))
+        try naming(path) {
+            let file = SharedFD(
+                try Files.open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode: 0o600)
+            )
+            do {
+                try body(file)
+                try Files.rename(temporary, to: path)
+            } catch {
+                _ = try? Files.unlink(temporary)
+                throw error
+            }
         }
+    }
+
+    /// Names the output in failures that are its own; those of the store say themselves what they are about.
+    private static func naming(_ path: FilePath, _ body: () throws -> Void) throws {
         do {
-            try body(file)
-            try doing("write \(path)") { try Files.rename(temporary, to: path) }
-        } catch {
-            _ = try? Files.unlink(temporary)
-            throw error
+            try body()
+        } catch let failure as OutputFailure {
+            throw OutputFailure(failure.error, name: path.printable)
+        } catch let error as SystemError {
+            throw OutputFailure(error, name: path.printable)
         }
     }
 }

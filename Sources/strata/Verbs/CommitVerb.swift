@@ -32,7 +32,8 @@ enum CommitVerb: Verb {
         options.changes = parsed.list("change")
         options.pauses = parsed.flag("pause")
         Interruption.listen()
-        let id = try parsed.engine(.write, durable: !parsed.flag("no-sync")).commit(options)
+        let engine = try parsed.engine(.write, durable: !parsed.flag("no-sync"))
+        let id = try ByteProgress.during("Committing \(options.container)") { try engine.commit(options) }
         Console.output.write("\(id)\n")
         return 0
     }

@@ -19,10 +19,13 @@ enum ExportVerb: Verb {
         let engine = try parsed.engine(.write)
         let name = parsed.arguments[0]
         guard let output = parsed.word("output").map({ FilePath($0.bytes) }) else {
-            try engine.export(name, to: try OutputFile.standardOutput())
+            let output = try OutputFile.standardOutput()
+            try ByteProgress.during("Exporting \(name)") { try engine.export(name, to: output) }
             return 0
         }
-        try OutputFile.write(output) { try engine.export(name, to: $0) }
+        try ByteProgress.during("Exporting \(name)") {
+            try OutputFile.write(output) { try engine.export(name, to: $0) }
+        }
         return 0
     }
 }

@@ -36,7 +36,9 @@ enum ImportVerb: Verb {
         options.message = parsed.string("message") ?? "Imported from \(source.text)"
         let engine = try parsed.engine(.write, durable: !parsed.flag("no-sync"))
         let path = source.text == "-" ? nil : FilePath(source.bytes)
-        let image = try engine.importImage(path, options, unpack: true)
+        let image = try ByteProgress.during("Importing \(options.label)") {
+            try engine.importImage(path, options, unpack: true)
+        }
         Console.output.write("\(image.id)\n")
         return 0
     }

@@ -30,6 +30,11 @@ enum SaveVerb: Verb {
     static func run(_ parsed: Parsed) throws -> Int32 {
         Interruption.listen()
         let engine = try parsed.engine(.write)
+        let what = "Saving \(parsed.arguments.joined(separator: " "))"
+        return try ByteProgress.during(what) { try save(parsed, from: engine) }
+    }
+
+    private static func save(_ parsed: Parsed, from engine: Engine) throws -> Int32 {
         let format = ArchiveFormat(rawValue: parsed.string("format") ?? "") ?? .dockerArchive
         guard let output = parsed.word("output").map({ FilePath($0.bytes) }) else {
             guard format != .ociDirectory else {
