@@ -163,6 +163,8 @@ extension Engine {
         do {
             return try body()
         } catch {
+            // A supervisor that was killed while it started leaves a cgroup, and perhaps a process on its way.
+            try? endProcesses(of: container.record.id)
             try? clearRunDirectory(of: container.record.id)
             if (try? container.record.config.removeWhenDone) == true {
                 dispose(of: container)

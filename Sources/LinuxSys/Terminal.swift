@@ -46,7 +46,11 @@ package enum Terminal {
 /// Its settings are put back when this is dropped, and by the signals that would end the process. (`exit()`
 /// runs no destructors: call `restore` before.)
 package struct RawTerminal: ~Copyable {
-    private static let deadly = [SIGHUP, SIGINT, SIGQUIT, SIGTERM]
+    private static let deadly = [
+        SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGXCPU, SIGIO, SIGILL,
+        SIGTRAP,
+        SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS,
+    ]
 
     private let fd: CInt
     private let settings: termios

@@ -81,11 +81,11 @@ package struct AttachSession: ~Copyable {
     private mutating func serve() throws -> Outcome {
         let isTerminal = options.terminal && Terminal.isTerminal(0)
         var signals: [CInt] = isTerminal ? [SIGWINCH] : []
-        // In raw mode the keys are bytes; these signals then come from elsewhere, and restore the terminal.
-        if options.proxiesSignals, !isTerminal { signals += Self.proxied }
-        let relay = try SignalRelay.of(signals)
+        // In raw mode the keys are bytes; these signals then come from elsewhere, such as a terminal window that closes.
+        if options.proxiesSignals { signals += Self.proxied }
         try SignalRelay.swallow([SIGPIPE])
         let raw: RawTerminal? = isTerminal && options.input ? try Terminal.raw(0) : nil
+        let relay = try SignalRelay.of(signals)
         if isTerminal { followSize() }
         defer { _ = raw }
         return try pass(relay)

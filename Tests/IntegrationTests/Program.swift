@@ -38,6 +38,13 @@ final class RunningProgram {
 
     func signal(_ number: CInt) { kill(pid, number) }
 
+    /// Whether it has ended; `wait` still gives its outcome.
+    var hasEnded: Bool {
+        var info = siginfo_t()
+        return waitid(P_PID, id_t(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0
+            && info._sifields._sigchld.si_pid == pid
+    }
+
     /// Waits until it has printed `text`.
     func waitForOutput(_ text: String) throws {
         for _ in 0..<600 {
