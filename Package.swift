@@ -14,6 +14,7 @@ struct Driver {
 let allDrivers: [Driver] = [
     Driver(folder: "overlay2", module: "Overlay2Driver"),
     Driver(folder: "btrfs", module: "BtrfsDriver", cModule: "CBtrfs"),
+    Driver(folder: "devicemapper", module: "DeviceMapperDriver", cModule: "CDevMapper"),
     Driver(folder: "vfs", module: "VFSDriver"),
 ]
 

@@ -5,6 +5,9 @@ package import Storage
 #if DRIVER_BTRFS
 import BtrfsDriver
 #endif
+#if DRIVER_DEVICEMAPPER
+import DeviceMapperDriver
+#endif
 #if DRIVER_OVERLAY2
 import Overlay2Driver
 #endif
@@ -25,6 +28,14 @@ package enum DriverCatalog {
         #endif
         #if DRIVER_BTRFS
         entries.append(DriverEntry(BtrfsDriver.self, summary: "btrfs, a subvolume per layer"))
+        #endif
+        #if DRIVER_DEVICEMAPPER
+        entries.append(
+            DriverEntry(
+                DeviceMapperDriver.self,
+                summary: "thin-provisioned block devices, a snapshot with its own file system per layer"
+            )
+        )
         #endif
         #if DRIVER_VFS
         entries.append(

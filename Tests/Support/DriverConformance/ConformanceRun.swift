@@ -264,9 +264,19 @@ final class ConformanceRun {
         try expect(left == empty, "the home has \(left) after all layers are gone")
     }
 
-    private func facts(_ path: FilePath) throws -> [String] {
-        let directory = try Files.openDirectory(path)
-        return try TreeFacts(of: directory.raw).names
+    /// The names below a driver's home; what is in its files is its own, and may be a whole disk.
+    private func facts(_ home: FilePath) throws -> [String] {
+        var names: [String] = []
+        var pending = [home]
+        while let next = pending.popLast() {
+            let directory = try Files.openDirectory(next)
+            for entry in try Files.list(directory.raw) {
+                let path = next.appending(entry.name.printable)
+                names.append(String(path.string.dropFirst(home.string.count)))
+                if try Files.status(path)?.kind == .directory { pending.append(path) }
+            }
+        }
+        return names.sorted()
     }
 
     // MARK: Comparing

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "clinux_block.h"
+
+#include <errno.h>
+#include <linux/fs.h>
+#include <linux/loop.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/statvfs.h>
+
+int clinux_block_size(int device, uint64_t *bytes)
+{
+    return ioctl(device, BLKGETSIZE64, bytes);
+}
+
+int clinux_block_discard(int device, uint64_t offset, uint64_t length)
+{
+    uint64_t range[2] = {offset, length};
+    return ioctl(device, BLKDISCARD, range);
+}
+
+int clinux_block_drop_cache(int device)
+{
+    return ioctl(device, BLKFLSBUF, 0);
+}
+
+int clinux_loop_get_free(int control)
+{
+    return ioctl(control, LOOP_CTL_GET_FREE);
+}
+
+int clinux_loop_attach(int loop, int backing, const char *name, int read_only)
+{
+    struct loop_config config = {
+        .fd = (__u32)backing,
+        .info = {.lo_flags = LO_FLAGS_AUTOCLEAR | (read_only ? LO_FLAGS_READ_ONLY : 0)},
+    };
+    snprintf((char *)config.info.lo_file_name, sizeof config.info.lo_file_name, "%s", name);
+    return ioctl(loop, LOOP_CONFIGURE, &config);
+}
+
+int clinux_loop_backing(int loop, uint64_t *device, uint64_t *inode)
+{
+    struct loop_info64 info;
+    if (ioctl(loop, LOOP_GET_STATUS64, &info) == -1)
+        return -1;
+    *device = info.lo_device;
+    *inode = info.lo_inode;
+    return 0;
+}
+
+int clinux_loop_set_capacity(int loop)
+{
+    return ioctl(loop, LOOP_SET_CAPACITY, 0);
+}
+
+int clinux_space(int fd, struct clinux_space *out)
+{
+    struct statvfs s;
+    if (fstatvfs(fd, &s) == -1)
+        return -1;
+    out->total = (uint64_t)s.f_blocks * s.f_frsize;
+    out->available = (uint64_t)s.f_bavail * s.f_frsize;
+    out->inodes = s.f_files;
+    out->free_inodes = s.f_ffree;
+    return 0;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Block devices and loop devices. Each wraps one call: -1 and errno on failure. */
+#ifndef CLINUX_BLOCK_H
+#define CLINUX_BLOCK_H
+
+#include <stdint.h>
+
+int clinux_block_size(int device, uint64_t *bytes);
+int clinux_block_discard(int device, uint64_t offset, uint64_t length);
+/* Throws away what the kernel caches of the device, so that the next read comes from it. */
+int clinux_block_drop_cache(int device);
+
+/* A free loop device's number, by an open /dev/loop-control. */
+int clinux_loop_get_free(int control);
+/* Binds `backing` to an open loop device, which frees itself with its last user. EBUSY: somebody else took it. */
+int clinux_loop_attach(int loop, int backing, const char *name, int read_only);
+/* The file behind a loop device; ENXIO if there is none. */
+int clinux_loop_backing(int loop, uint64_t *device, uint64_t *inode);
+/* Takes over the file's new size. */
+int clinux_loop_set_capacity(int loop);
+
+/* statvfs(2), in fixed widths: bytes and inodes. */
+struct clinux_space {
+    uint64_t total, available, inodes, free_inodes;
+};
+int clinux_space(int fd, struct clinux_space *out);
+
+#endif

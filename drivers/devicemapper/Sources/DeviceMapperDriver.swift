@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CLinux
+import Glibc
+import LayerDiff
+import LinuxSys
+package import Storage
+package import SystemPackage
+
+/// Every layer is a thin device with a file system of its own, a snapshot of its parent's: blocks that are the same are
+/// there once, and making a layer costs the same however large its parent is.
+///
+/// ```
+/// <home>/pool/          the thin pool (`ThinPool`)
+///        layers/<id>    which device a layer is (`LayerRecord`); made and changed under the pool's lock
+///        trash/<name>   such records of removed layers, whose devices are to be deleted
+/// ```
+/// A layer's tree is the root directory of its file system. A device is with the kernel only while it is mounted.
+package struct DeviceMapperDriver: StorageDriver {
+    package static let name = "devicemapper"
+
+    let home: FilePath
+    let pool: ThinPool
+
+    package var appliesOverParent: Bool { true }
+
+    package init(home: FilePath, options: [String: String]) throws {
+        self.home = home
+        pool = ThinPool(home: home, options: try PoolOptions(options))
+        try doing("open storage driver devicemapper at \(home)") {
+            if try Files.status(home.appending("pool"))?.kind == .directory { return }
+            try Files.makeDirectories(home)
+            let directory = try Files.openDirectory(home)
+            for name in ["trash", "layers", "pool"] { try Files.ensureDirectory(name, below: directory.raw) }
+        }
+    }
+
+    /// The record of a layer; `nil` if there is none.
+    func recordIfAny(_ id: LayerID) throws -> LayerRecord? {
+        let path = pool.layerPath(id.rawValue)
+        guard try Files.status(path) != nil else { return nil }
+        guard let record = LayerRecord(try Files.contents(path, limit: 4096)) else {
+            throw StorageError(
+                .corrupt,
+                "read \(path): it is no record of a layer",
+                remedy: "remove the layer"
+            )
+        }
+        return record
+    }
+
+    func record(_ id: LayerID) throws -> LayerRecord {
+        guard let record = try recordIfAny(id) else {
+            throw StorageError(
+                .notFound,
+                "open layer \(id): driver devicemapper has no such layer in \(home)"
+            )
+        }
+        return record
+    }
+
+    func write(_ record: LayerRecord, of id: LayerID) throws {
+        try Files.replace(pool.layerPath(id.rawValue), with: record.bytes, durable: false)
+    }
+
+    /// The device of a layer, with its pool running.
+    func device(_ id: LayerID, _ record: LayerRecord) throws -> ThinDevice {
+        try pool.locked { ThinDevice(id.rawValue, record, $0.record, pool: $0.device.text) }
+    }
+
+    // MARK: - Making layers
+
+    package func prepare(_ id: LayerID, over parents: LayerChain, options: LayerOptions) throws {
+        if let size = options.size {
+            throw StorageError(
+                .unsupported,
+                "limit layer \(id) to \(size) bytes: not yet possible with driver devicemapper",
+                remedy: "leave the size out"
+            )
+        }
+        try doing("make layer \(id) (devicemapper)") { _ = try make(id, over: parents, .writable) }
+    }
+
+    /// Makes the device of a layer.
+    private func make(
+        _ id: LayerID,
+        over parents: LayerChain,
+        _ state: LayerRecord.State
+    ) throws -> ThinDevice {
+        try pool.locked { pool in
+            if try recordIfAny(id) != nil {
+                throw StorageError(.exists, "make layer \(id): driver devicemapper has it already")
+            }
+            let parent = try parents.top.map { try record($0) }
+            let layer = try pool.create(
+                id,
+                from: (parents.top, parent?.device ?? DeviceIDs.base),
+                sectors: parent?.sectors ?? pool.record.baseSectors,
+                state
+            )
+            return ThinDevice(id.rawValue, layer, pool.record, pool: pool.device.text)
+        }
+    }
+
+    package func apply(
+        _ source: any LayerEntrySource,
+        to id: LayerID,
+        over parents: LayerChain?
+    ) throws -> Undecided {
+        guard let parents else {
+            throw StorageError(
+                .invalid,
+                "unpack \(source.label): driver devicemapper must be given the parents"
+            )
+        }
+        return try doing("unpack \(source.label) (devicemapper)") {
+            let device = try make(id, over: parents, .unpacking)
+            do {
+                let undecided = try unpack(source, device)
+                try device.waitUntilGone()
+                return undecided
+            } catch {
+                // The first failure is the one to report; what stays is garbage that no row names.
+                try? remove(id)
+                throw error
+            }
+        }
+    }
+
+    private func unpack(_ source: any LayerEntrySource, _ device: ThinDevice) throws -> Undecided {
+        let root = try device.mount(.unpack, in: pool.directory)
+        var applier = TreeApplier(root: root.raw, form: PlainForm(), label: source.label)
+        return try applier.apply(source)
+    }
+
+    package func seal(_ id: LayerID, over parents: LayerChain, undecided: Undecided) throws {
+        try doing("seal layer \(id) (devicemapper)") {
+            var record = try record(id)
+            if record.state == .sealed { return }
+            let device = try device(id, record)
+            do throws(SystemError) {
+                try device.waitUntilGone()
+            } catch {
+                throw error.errno == .resourceBusy ? Holders.error("seal layer \(id)", device.name) : error
+            }
+            record.state = .sealed
+            try write(record, of: id)
+        }
+    }
+
+    // MARK: - Using layers
+
+    package func mount(_ id: LayerID, over parents: LayerChain, access: LayerAccess) throws -> MountedLayer {
+        try doing("mount layer \(id) (devicemapper)") {
+            let record = try record(id)
+            let device = try device(id, record)
+            if access != .readOnly, record.state != .writable {
+                throw StorageError(.invalid, "mount layer \(id) for writing: it is no writable layer")
+            }
+            return MountedLayer(
+                root: try device.mount(access == .readOnly ? .read : .write, in: pool.directory),
+                isMount: true
+            )
+        }
+    }
+
+    /// The tree of a layer, for reading.
+    func tree(_ id: LayerID) throws -> SharedFD {
+        let record = try record(id)
+        return SharedFD(try device(id, record).mount(.read, in: pool.directory))
+    }
+
+    package func changes(_ id: LayerID, over parents: LayerChain) throws -> ChangeSet {
+        try doing("find the changes of layer \(id) (devicemapper)") {
+            let tree = try tree(id)
+            let parent = try parents.top.map { try self.tree($0) }
+            let changes = try TreeComparison.changes(parent: parent?.raw, tree: tree.raw)
+            return ChangeSet(changes: changes, tree: tree, form: PlainForm())
+        }
+    }
+
+    package func usage(_ id: LayerID) throws -> LayerUsage {
+        try doing("measure layer \(id) (devicemapper)") {
+            let tree = try tree(id)
+            return try treeUsage(of: tree.raw)
+        }
+    }
+
+    package func list() throws -> [LayerID] {
+        try doing("list the layers of storage driver devicemapper") {
+            let directory = try Files.openDirectory(home.appending("layers"))
+            return try Files.list(directory.raw).compactMap {
+                LayerID(String(decoding: $0.name.bytes, as: UTF8.self))
+            }
+        }
+    }
+
+    package func sync() throws {
+        try doing("write the layers in \(home) to disk") {
+            let directory = try Files.openDirectory(home)
+            try Files.syncFileSystem(of: directory.raw)
+            guard let record = try pool.record(), DeviceMapper.missing == nil else { return }
+            // Flushes the data device and writes the metadata.
+            _ = try DeviceMapper.status(try pool.name(of: record), flushes: true)
+        }
+    }
+}
+
+extension DeviceMapperDriver {
+    /// Makes the pool if there is none, and starts it; else the first layer does.
+    package func startPool() throws { try pool.locked { _ in } }
+
+    /// Takes the pool away from the kernel, which otherwise keeps it until the machine ends; the layers stay.
+    package func stopPool() throws {
+        try doing("stop the thin pool of \(home)") { try pool.stop() }
+    }
+}

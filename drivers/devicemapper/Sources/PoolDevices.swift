@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CLinux
+import Glibc
+import LinuxSys
+import Storage
+import SystemPackage
+
+/// The two block devices under a pool of our own: given ones, or loop devices of two files.
+struct PoolDevices {
+    /// As a table names them.
+    let data: String
+    let metadata: String
+    let dataSize: Int64
+    let metadataSize: Int64
+    /// Where the metadata is read by programs.
+    let metadataPath: FilePath
+    /// Keep loop devices until the pool has them.
+    private let loops: [SharedFD]
+
+    init(_ record: PoolRecord, in directory: FilePath) throws {
+        switch record.backing {
+        case .files:
+            let paths = (directory.appending("data"), directory.appending("metadata"))
+            for (path, size) in [(paths.0, record.dataSize), (paths.1, record.metadataSize)] {
+                try Self.checkFile(path, atLeast: size)
+            }
+            let first = try LoopDevice.attach(paths.0)
+            let second = try LoopDevice.attach(paths.1)
+            data = first.path.string
+            metadata = second.path.string
+            // A file may have grown since it was attached.
+            try first.takeSize()
+            try second.takeSize()
+            dataSize = try Self.size(ofDevice: first.fd.raw)
+            metadataSize = try Self.size(ofDevice: second.fd.raw)
+            metadataPath = paths.1
+            loops = [SharedFD(try first.fd.duplicate()), SharedFD(try second.fd.duplicate())]
+        case .devices(let dataPath, let path):
+            (data, metadata) = (dataPath.string, path.string)
+            dataSize = try Self.size(of: dataPath)
+            metadataSize = try Self.size(of: path)
+            metadataPath = path
+            loops = []
+        case .pool(let path):
+            throw StorageError(.unsupported, "look at the parts of the thin pool \(path): it is not ours")
+        }
+    }
+
+    private static func checkFile(_ path: FilePath, atLeast size: Int64) throws {
+        guard let status = try Files.status(path) else {
+            throw StorageError(
+                .corrupt,
+                "start the thin pool: its file \(path) is missing",
+                remedy: "restore it from a backup, or begin a new store (--root)"
+            )
+        }
+        guard status.kind == .regular, status.size >= size else {
+            throw StorageError(
+                .corrupt,
+                "start the thin pool: its file \(path) has \(status.size) bytes of \(size): it was truncated",
+                remedy: "restore it from a backup, or begin a new store (--root)"
+            )
+        }
+    }
+
+    static func size(of path: FilePath) throws -> Int64 {
+        let device = try Files.open(path, O_RDONLY)
+        return try size(ofDevice: device.raw)
+    }
+
+    private static func size(ofDevice fd: CInt) throws -> Int64 {
+        var bytes: UInt64 = 0
+        try system("BLKGETSIZE64") { clinux_block_size(fd, &bytes) }
+        return Int64(clamping: bytes)
+    }
+
+    /// Refuses a device that has something at its start: another pool, or anything else that is not ours to overwrite.
+    static func refuseUsed(_ path: FilePath) throws {
+        if try isEmpty(path) { return }
+        throw StorageError(
+            .invalid,
+            "make a thin pool with its metadata on \(path): the device is not empty",
+            remedy: "clear it (wipefs -a, dd if=/dev/zero bs=4096 count=1) if nothing on it is needed"
+        )
+    }
+
+    /// Whether the first block is zeros, as the kernel wants it of a new pool.
+    private static func isEmpty(_ path: FilePath) throws -> Bool {
+        let device = try Files.open(path, O_RDONLY)
+        var block = [UInt8](repeating: 1, count: Int(PoolStatus.metadataBlock))
+        let count = try block.withUnsafeMutableBytes { try Files.read(device.raw, into: $0) }
+        return count == block.count && block.allSatisfy { $0 == 0 }
+    }
+
+    /// Looks at what is there before the kernel does.
+    func check(_ record: PoolRecord) throws {
+        for (name, has, size) in [
+            (data, dataSize, record.dataSize), (metadata, metadataSize, record.metadataSize),
+        ] where has < size {
+            throw StorageError(
+                .corrupt,
+                "start the thin pool: \(name) has \(has) bytes and had \(size) before",
+                remedy: "give back the device that it was made on"
+            )
+        }
+        if try Self.isEmpty(metadataPath) {
+            if record.baseUUID == nil { return }
+            throw StorageError(
+                .corrupt,
+                "start the thin pool: its metadata in \(metadataPath) is empty",
+                remedy: "restore it from a backup, or begin a new store (--root)"
+            )
+        }
+        let program = try ExternalProgram("thin_check", package: "thin-provisioning-tools")
+        let (code, output) = try program.run(["-q", metadataPath.string])
+        if code == 0 { return }
+        let text = output.split(separator: "\n").prefix(3).joined(separator: "; ")
+        throw StorageError(
+            .corrupt,
+            "start the thin pool: thin_check found its metadata in \(metadataPath) damaged: "
+                + (text.isEmpty ? "exit code \(code)" : text),
+            remedy: "keep a copy of the file and repair it with thin_repair"
+        )
+    }
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The sizes that a new pool gets.
+struct PoolSizes: Sendable, Equatable {
+    /// What a layer's file system may hold unless the user says otherwise; as in Docker.
+    static let baseSize: Int64 = 10 << 30
+    static let blockSectors: UInt64 = 128
+    /// A sparse file, so this is a limit and no cost; it grows.
+    static let dataSize: Int64 = 16 << 30
+    /// The kernel uses no more.
+    static let largestMetadata: Int64 = 16_978_542_592
+
+    var blockSectors: UInt64
+    var baseSectors: UInt64
+    var data: Int64
+    var metadata: Int64
+
+    init(_ options: PoolOptions) {
+        blockSectors = options.blockSectors ?? Self.blockSectors
+        let base = options.baseSize ?? Self.baseSize
+        baseSectors = UInt64(base / 512)
+        data = Self.roundedUp(max(Self.dataSize, base + base / 4), to: Int64(blockSectors) * 512)
+        metadata = Self.metadata(forData: data, blockSectors: blockSectors)
+    }
+
+    /// Room for the mappings of `data` bytes, each block in about two devices.
+    ///
+    /// A mapping takes 16 bytes of a node that is half full at worst, and there are bitmaps and reference counts beside.
+    static func metadata(forData data: Int64, blockSectors: UInt64) -> Int64 {
+        let blocks = data / (Int64(blockSectors) * 512)
+        return min(largestMetadata, roundedUp(max(16 << 20, blocks * 64), to: 4 << 20))
+    }
+
+    static func roundedUp(_ value: Int64, to unit: Int64) -> Int64 { (value + unit - 1) / unit * unit }
+}

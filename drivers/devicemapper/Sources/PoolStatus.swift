@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What the kernel says of a thin pool.
+struct PoolStatus: Sendable, Equatable {
+    enum Mode: String, Sendable {
+        case readWrite = "rw"
+        case readOnly = "ro"
+        case outOfData = "out_of_data_space"
+    }
+
+    var transaction: UInt64
+    /// Blocks of 4 KiB.
+    var usedMetadata: Int64
+    var totalMetadata: Int64
+    /// Blocks of the pool's own size.
+    var usedData: Int64
+    var totalData: Int64
+    /// Block of the held metadata snapshot.
+    var heldRoot: UInt64?
+    /// `nil`: the pool has failed.
+    var mode: Mode?
+    var needsCheck: Bool
+
+    static let metadataBlock: Int64 = 4096
+
+    /// Reads the status line of target `thin-pool`; `nil` if it is none.
+    ///
+    /// `Fail` and `Error`, which the kernel gives for a pool that it has given up, are a status without a mode.
+    init?(_ line: String) {
+        let words = line.split(separator: " ")
+        if words.first == "Fail" || words.first == "Error" {
+            self.init(
+                transaction: 0,
+                usedMetadata: 0,
+                totalMetadata: 0,
+                usedData: 0,
+                totalData: 0,
+                heldRoot: nil,
+                mode: nil,
+                needsCheck: true
+            )
+            return
+        }
+        guard words.count >= 5, let transaction = UInt64(words[0]), let metadata = Self.fraction(words[1]),
+            let data = Self.fraction(words[2]), let mode = Mode(rawValue: String(words[4]))
+        else { return nil }
+        self.init(
+            transaction: transaction,
+            usedMetadata: metadata.used,
+            totalMetadata: metadata.total,
+            usedData: data.used,
+            totalData: data.total,
+            heldRoot: UInt64(words[3]),
+            mode: mode,
+            needsCheck: words.contains("needs_check")
+        )
+    }
+
+    private static func fraction(_ word: Substring) -> (used: Int64, total: Int64)? {
+        let parts = word.split(separator: "/")
+        guard parts.count == 2, let used = Int64(parts[0]), let total = Int64(parts[1]), total > 0, used >= 0,
+            used <= total
+        else { return nil }
+        return (used, total)
+    }
+
+    private init(
+        transaction: UInt64,
+        usedMetadata: Int64,
+        totalMetadata: Int64,
+        usedData: Int64,
+        totalData: Int64,
+        heldRoot: UInt64?,
+        mode: Mode?,
+        needsCheck: Bool
+    ) {
+        self.transaction = transaction
+        (self.usedMetadata, self.totalMetadata) = (usedMetadata, totalMetadata)
+        (self.usedData, self.totalData) = (usedData, totalData)
+        (self.heldRoot, self.mode, self.needsCheck) = (heldRoot, mode, needsCheck)
+    }
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CLinux
+import Glibc
+import LinuxSys
+import Storage
+import SystemPackage
+
+/// The thin pool of a store, with what is done to it under its lock.
+///
+/// ```
+/// <home>/pool/lock        held while the pool is opened and changed
+///             record      what the pool is (`PoolRecord`)
+///             intent      what is being done (`Intent`)
+///             data        the pool's blocks, where it stands on files
+///             metadata    which device has which of them
+/// ```
+/// The pool stays with the kernel when a command ends; after a reboot the first command brings it back.
+final class ThinPool: Sendable {
+    let home: FilePath
+    let options: PoolOptions
+
+    init(home: FilePath, options: PoolOptions) {
+        self.home = home
+        self.options = options
+    }
+
+    var directory: FilePath { home.appending("pool") }
+    func layerPath(_ id: String) -> FilePath { home.appending("layers/\(id)") }
+
+    private final class Held {
+        let lock: FileLock
+        init(_ lock: consuming FileLock) { self.lock = lock }
+    }
+
+    /// Runs `body` on the pool while nobody else changes it.
+    ///
+    /// The pool is made if there is none, and started if it is not running; what a killed process left is put right.
+    func locked<T>(_ body: (inout OpenPool) throws -> T) throws -> T {
+        guard let lock = try FileLock.acquire(directory.appending("lock"), .exclusive) else {
+            throw StorageError(.system, "lock \(directory): flock did not wait")
+        }
+        let held = Held(lock)
+        defer { withExtendedLifetime(held) {} }
+        var pool = try open()
+        return try body(&pool)
+    }
+
+    /// The pool if it has been made, without starting it.
+    func record() throws -> PoolRecord? {
+        let path = directory.appending("record")
+        guard try Files.status(path) != nil else { return nil }
+        guard let record = PoolRecord(try Files.contents(path, limit: 4096)) else {
+            throw StorageError(
+                .corrupt,
+                "read \(path): it is no record of a thin pool",
+                remedy: "restore it from a backup, or begin a new store (--root)"
+            )
+        }
+        return record
+    }
+
+    func write(_ record: PoolRecord) throws {
+        try Files.replace(directory.appending("record"), with: record.bytes)
+    }
+
+    private func open() throws -> OpenPool {
+        if let why = DeviceMapper.missing {
+            throw StorageError(
+                .unsupported,
+                "open the thin pool of \(home): libdevmapper cannot be loaded: \(why)",
+                remedy: "install the package libdevmapper1.02.1"
+            )
+        }
+        var record = try record() ?? make()
+        try record.check(options)
+        var name = try name(of: record)
+        var line = try DeviceMapper.status(name)
+        if line == nil {
+            try start(&record)
+            name = try self.name(of: record)
+            line = try DeviceMapper.status(name)
+        }
+        guard let status = line.flatMap(PoolStatus.init) else {
+            throw StorageError(.corrupt, "open the thin pool \(name): it is no thin pool: \(line ?? "gone")")
+        }
+        guard let device = try DeviceMapper.info(name) else {
+            throw StorageError(.system, "open the thin pool \(name): it is gone again")
+        }
+        var pool = OpenPool(pool: self, record: record, name: name, device: device, status: status)
+        try pool.checkHealth()
+        try pool.recover()
+        return pool
+    }
+
+    /// The name that device-mapper has for the pool.
+    func name(of record: PoolRecord) throws -> String {
+        guard case .pool(let path) = record.backing else { return "strata-\(record.id)-pool" }
+        let resolved = try Files.open(path, CLINUX_O_PATH)
+        let number = try Files.status(of: resolved.raw).rdev
+        let file = "/sys/dev/block/\(number.major):\(number.minor)/dm/name"
+        guard let bytes = try? Files.contents(file, limit: 256) else {
+            throw StorageError(
+                .invalid,
+                "open the thin pool \(path): it is no device of device-mapper",
+                remedy: "give the path of a thin pool with dm.thinpooldev, or leave it out"
+            )
+        }
+        return String(decoding: bytes.prefix { $0 != 10 }, as: UTF8.self)
+    }
+
+    // MARK: - Making and starting
+
+    /// Settles what the pool is going to be; nothing is on disk but two empty files.
+    private func make() throws -> PoolRecord {
+        let sizes = PoolSizes(options)
+        var record = PoolRecord(
+            id: LayerID.random().rawValue,
+            backing: options.backing,
+            blockSectors: sizes.blockSectors,
+            dataSize: sizes.data,
+            metadataSize: sizes.metadata,
+            fileSystem: options.fileSystem ?? .ext4,
+            baseSectors: sizes.baseSectors
+        )
+        switch options.backing {
+        case .files:
+            for (file, size) in [("data", sizes.data), ("metadata", sizes.metadata)] {
+                let path = directory.appending(file)
+                try Files.unlink(path)
+                let made = try Files.open(path, O_RDWR | O_CREAT | O_EXCL, mode: 0o600)
+                try system("truncate", path.string) { ftruncate(made.raw, off_t(size)) }
+            }
+        case .devices(let data, let metadata):
+            try PoolDevices.refuseUsed(metadata)
+            record.dataSize = try PoolDevices.size(of: data)
+            record.metadataSize = try PoolDevices.size(of: metadata)
+        case .pool: try adopt(&record)
+        }
+        try write(Intent(transaction: 0), isNew: true)
+        try write(record)  // commit point: from here on there is a pool
+        return record
+    }
+
+    /// Takes over a pool that somebody else made, if nothing is in it.
+    private func adopt(_ record: inout PoolRecord) throws {
+        let name = try name(of: record)
+        guard let table = try DeviceMapper.status(name, ofTable: true),
+            let status = try DeviceMapper.status(name).flatMap(PoolStatus.init)
+        else {
+            throw StorageError(.invalid, "open the thin pool \(name): it is no thin pool that works")
+        }
+        guard status.transaction == 0, status.usedData == 0 else {
+            throw StorageError(
+                .invalid,
+                "use the thin pool \(name): it is not this store's and not empty (transaction "
+                    + "\(status.transaction), \(status.usedData) blocks used)",
+                remedy: "give a pool of its own with dm.thinpooldev"
+            )
+        }
+        let words = table.split(separator: " ")
+        guard words.count >= 3, let block = UInt64(words[2]), block > 0 else {
+            throw StorageError(.invalid, "open the thin pool \(name): its table is \(table)")
+        }
+        record.blockSectors = block
+        record.dataSize = status.totalData * Int64(block) * 512
+        record.metadataSize = status.totalMetadata * PoolStatus.metadataBlock
+    }
+
+    /// Gives the pool to the kernel, once its parts have been checked.
+    private func start(_ record: inout PoolRecord) throws {
+        let name = try name(of: record)
+        if case .pool(let path) = record.backing {
+            throw StorageError(
+                .notFound,
+                "open the thin pool \(path): it is not running",
+                remedy: "start it as you do after a boot"
+            )
+        }
+        let devices = try PoolDevices(record, in: directory)
+        try devices.check(record)
+        let table = DeviceMapper.Table(
+            sectors: UInt64(devices.dataSize / 512),
+            target: "thin-pool",
+            parameters:
+                "\(devices.metadata) \(devices.data) \(record.blockSectors) 0 1 error_if_no_space"
+        )
+        try doing("start the thin pool \(name)") {
+            // Until then our descriptors keep the loop devices.
+            try withExtendedLifetime(devices) {
+                _ = try DeviceMapper.create(name, uuid: "STRATA-\(record.id)-pool", table)
+            }
+        }
+    }
+
+    // MARK: - Intent
+
+    func readIntent() throws -> Intent {
+        let path = directory.appending("intent")
+        guard let intent = Intent(try Files.contents(path, limit: Intent.size)) else {
+            throw StorageError(
+                .corrupt,
+                "read \(path): it is not what was written there",
+                remedy: "restore the store from a backup, or begin a new one (--root)"
+            )
+        }
+        return intent
+    }
+
+    /// Writes the intent to disk before it returns: one sector in place, which a disk writes whole or not at all.
+    func write(_ intent: Intent, isNew: Bool = false) throws {
+        let path = directory.appending("intent")
+        if isNew { return try Files.replace(path, with: intent.bytes) }
+        let file = try Files.open(path, O_WRONLY | O_DSYNC | O_NOFOLLOW)
+        try Files.writeAll(intent.bytes, to: file.raw)
+    }
+}
+
+extension ThinPool {
+    /// Takes the pool away from the kernel, if nobody uses it; the next command brings it back.
+    func stop() throws {
+        guard let record = try record(), DeviceMapper.missing == nil else { return }
+        if case .pool = record.backing { return }
+        let name = try name(of: record)
+        try Retry.whileBusy { () throws(SystemError) in try DeviceMapper.remove(name, deferred: false) }
+    }
+}
+
+/// Waiting for a device's last user, whom the kernel may take a moment to let go.
+enum Retry {
+    static func whileBusy<T>(
+        milliseconds: Int = 2000,
+        _ body: () throws(SystemError) -> T
+    ) throws(SystemError) -> T {
+        var waited = 0
+        while true {
+            do throws(SystemError) {
+                return try body()
+            } catch {
+                guard error.errno == .resourceBusy, waited < milliseconds else { throw error }
+                usleep(useconds_t(min(20, 1 + waited / 8) * 1000))
+                waited += min(20, 1 + waited / 8)
+            }
+        }
+    }
+}
