@@ -2,12 +2,14 @@
 #define _GNU_SOURCE
 #include "clinux_block.h"
 
-#include <errno.h>
+#include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/loop.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/statvfs.h>
+
+const int CLINUX_O_DIRECT = O_DIRECT;
 
 int clinux_block_size(int device, uint64_t *bytes)
 {
@@ -18,11 +20,6 @@ int clinux_block_discard(int device, uint64_t offset, uint64_t length)
 {
     uint64_t range[2] = {offset, length};
     return ioctl(device, BLKDISCARD, range);
-}
-
-int clinux_block_drop_cache(int device)
-{
-    return ioctl(device, BLKFLSBUF, 0);
 }
 
 int clinux_loop_get_free(int control)

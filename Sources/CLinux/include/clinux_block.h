@@ -5,10 +5,11 @@
 
 #include <stdint.h>
 
+/* Reads and writes past the kernel's pages, of aligned memory at aligned places. */
+extern const int CLINUX_O_DIRECT;
+
 int clinux_block_size(int device, uint64_t *bytes);
 int clinux_block_discard(int device, uint64_t offset, uint64_t length);
-/* Throws away what the kernel caches of the device, so that the next read comes from it. */
-int clinux_block_drop_cache(int device);
 
 /* A free loop device's number, by an open /dev/loop-control. */
 int clinux_loop_get_free(int control);

@@ -90,7 +90,7 @@ static struct dm_task *start(int type, const char *name)
     if (task)
         p_dm_task_destroy(task);
     pthread_mutex_unlock(&lock);
-    errno = code ? code : ENOMEM;
+    errno = code ? code : ENODEV; /* it looked for the kernel's side at its first call, and remembers */
     return NULL;
 }
 

@@ -57,6 +57,7 @@ extension DeviceMapperDriver {
                 ("Base device size", "\(record.baseSectors * 512)"),
                 ("Backing filesystem", record.fileSystem.rawValue),
             ]
+            pairs += changesStatus(record)
             guard DeviceMapper.missing == nil,
                 let status = try DeviceMapper.status(pool.name(of: record), flushes: true).flatMap(
                     PoolStatus.init

@@ -92,6 +92,7 @@ package struct DeviceMapperDriver: StorageDriver {
                 throw StorageError(.exists, "make layer \(id): driver devicemapper has it already")
             }
             let parent = try parents.top.map { try record($0) }
+            if let top = parents.top { try Self.passTick(of: pool.pool.layerPath(top.rawValue)) }
             let layer = try pool.create(
                 id,
                 from: (parents.top, parent?.device ?? DeviceIDs.base),
@@ -100,6 +101,19 @@ package struct DeviceMapperDriver: StorageDriver {
             )
             return ThinDevice(id.rawValue, layer, pool.record, pool: pool.device.text)
         }
+    }
+
+    /// Waits until the clock of file times is past the time of a file.
+    ///
+    /// So nothing that is done in a layer has the change time of something that was done in its parent.
+    private static func passTick(of path: FilePath) throws(SystemError) {
+        guard let time = try Files.status(path)?.mtime else { return }
+        var now = timespec()
+        repeat {
+            clock_gettime(CLOCK_REALTIME_COARSE, &now)
+            if now.tv_sec != time.seconds || now.tv_nsec != Int(time.nanoseconds) { return }
+            usleep(1000)
+        } while true
     }
 
     package func apply(
@@ -168,22 +182,6 @@ package struct DeviceMapperDriver: StorageDriver {
     func tree(_ id: LayerID) throws -> SharedFD {
         let record = try record(id)
         return SharedFD(try device(id, record).mount(.read, in: pool.directory))
-    }
-
-    package func changes(_ id: LayerID, over parents: LayerChain) throws -> ChangeSet {
-        try doing("find the changes of layer \(id) (devicemapper)") {
-            let tree = try tree(id)
-            let parent = try parents.top.map { try self.tree($0) }
-            let changes = try TreeComparison.changes(parent: parent?.raw, tree: tree.raw)
-            return ChangeSet(changes: changes, tree: tree, form: PlainForm())
-        }
-    }
-
-    package func usage(_ id: LayerID) throws -> LayerUsage {
-        try doing("measure layer \(id) (devicemapper)") {
-            let tree = try tree(id)
-            return try treeUsage(of: tree.raw)
-        }
     }
 
     package func list() throws -> [LayerID] {

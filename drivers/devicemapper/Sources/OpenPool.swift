@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CLinux
 import Glibc
 import LinuxSys
 import Storage
@@ -222,6 +223,60 @@ struct OpenPool {
                 pool.record.baseUUID = uuid
                 try pool.pool.write(pool.record)
             }
+        }
+    }
+}
+
+// MARK: - Reading the metadata
+
+extension OpenPool {
+    /// In what two devices differ now.
+    ///
+    /// - Parameter freezing: a device that is in use, whose file system is written out and stands still for the moment.
+    mutating func difference(
+        of first: UInt32,
+        and second: UInt32,
+        freezing active: String?
+    ) throws -> ThinMetadata.Difference {
+        // Somebody who held it was killed.
+        if status.heldRoot != nil { try DeviceMapper.message(name, "release_metadata_snap") }
+        if let active, try DeviceMapper.info(active) != nil {
+            try DeviceMapper.suspended(active) { () throws(SystemError) in
+                try DeviceMapper.message(name, "reserve_metadata_snap")
+            }
+        } else {
+            try DeviceMapper.message(name, "reserve_metadata_snap")
+        }
+        defer { _ = try? DeviceMapper.message(name, "release_metadata_snap") }
+        guard let root = try DeviceMapper.status(name).flatMap(PoolStatus.init)?.heldRoot else {
+            throw DiskDamage("the pool gives no snapshot of its metadata")
+        }
+        return try ThinMetadata(try metadataReader(), heldRoot: root).difference(of: first, and: second)
+    }
+
+    /// The metadata as the kernel has written it.
+    private func metadataReader() throws -> DiskReader {
+        // What the kernel writes to a file's loop device is in the file at once; what it writes to another device goes
+        // past the pages that a plain read would see.
+        let flags = O_RDONLY | CLINUX_O_DIRECT
+        switch record.backing {
+        case .files:
+            return DiskReader(SharedFD(try Files.open(pool.directory.appending("metadata"), O_RDONLY)))
+        case .devices(_, let path):
+            return DiskReader(SharedFD(try Files.open(path, flags)), isDirect: true)
+        case .pool:
+            let words = try DeviceMapper.status(name, ofTable: true)?.split(separator: " ") ?? []
+            let parts = words.first?.split(separator: ":").compactMap { UInt32($0) } ?? []
+            guard parts.count == 2 else {
+                throw DiskDamage("the pool's table does not tell its metadata device")
+            }
+            let number = DeviceNumber(major: parts[0], minor: parts[1])
+            return DiskReader(
+                try BlockNode.with(number, in: pool.directory) { path throws(SystemError) in
+                    SharedFD(try Files.open(path, flags))
+                },
+                isDirect: true
+            )
         }
     }
 }
