@@ -35,7 +35,7 @@ extension Report {
         let memory = Human.binarySize(machine.memory, digits: 3)
         let places = subjects.map { "<b>\(Self.escape($0.driver))</b> on \(Self.escape($0.place))" }
         return """
-            <p class="note">Strata \(Self.escape(version)), \(Self.escape(date.rfc3339)); Linux \(Self.escape(machine.kernel)), \
+            <p class="note">Strata \(Self.escape(version)), \(Self.escape(Timestamp(seconds: date.seconds).rfc3339)); Linux \(Self.escape(machine.kernel)), \
             \(machine.processors) × \(Self.escape(machine.processor)), \(memory).</p>
             <p>Each driver had a store of its own below <code>\(Self.escape(machine.directory))</code>: \
             \(places.joined(separator: ", ")). The image: \(Self.escape(image)). All did the same work in turn, not one \

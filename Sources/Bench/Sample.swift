@@ -49,13 +49,17 @@ package struct Distribution: Sendable {
     /// Whether the difference to `other` may be chance.
     ///
     /// With five samples or more on both sides the rank-sum test of Mann and Whitney at 5 % (normal approximation, ties
-    /// at their mean rank) decides; with fewer it may be chance unless the ranges lie apart, and with one always.
+    /// at their mean rank) decides. With fewer it may be chance unless the ranges lie apart, and with a single one unless
+    /// one median is more than half as large again as the other.
     package func isWithinNoise(of other: Distribution) -> Bool {
         guard let low = values.first, let high = values.last, let otherLow = other.values.first,
             let otherHigh = other.values.last
         else { return true }
         let areApart = high < otherLow || otherHigh < low
-        guard count >= 5, other.count >= 5 else { return !areApart || min(count, other.count) < 2 }
+        guard count >= 5, other.count >= 5 else {
+            let isFar = max(median, other.median) > min(median, other.median) * 3 / 2
+            return !areApart || min(count, other.count) < 2 && !isFar
+        }
         let (ours, theirs) = (Double(count), Double(other.count))
         let mean = ours * theirs / 2
         let deviation = (ours * theirs * (ours + theirs + 1) / 12).squareRoot()
