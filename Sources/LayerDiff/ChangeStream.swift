@@ -56,7 +56,7 @@ package final class ChangeStream: LayerEntrySource {
         let directory = try openParent(of: path)
         let name: TreePath = path.isRoot ? "." : path.name
         guard let status = try Files.status(name, below: directory) else { throw changed(path) }
-        if status.isWhiteoutDevice || form.isWhiteout(status) {
+        if status.isWhiteoutDevice || form.isWhiteout(status, named: name) {
             throw StorageError(
                 .invalid,
                 "read \(label), \(path): a layer cannot hold a character device 0/0, which means a deleted file",

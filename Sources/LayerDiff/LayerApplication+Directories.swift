@@ -61,6 +61,7 @@ extension LayerApplication {
             throw refusal(entry, "deeper than \(Self.deepest) directories")
         }
         var hadOther = links.drop(name, in: here)
+        if !isWholeTree, try form.removeWhiteout(name, below: stack.top) { hadOther = true }
         // Open to its owner while it is filled, and nothing that its children would inherit.
         let made = mode & 0o777 | 0o700
         var isInherited = false

@@ -33,7 +33,8 @@ extension LayerApplication {
         if isWholeTree, !nodes[parent].written.contains(target.name.bytes) { return false }
         let source = try Files.openBeneath(path(of: parent), in: root, CLINUX_O_PATH | O_DIRECTORY)
         if !isWholeTree {
-            guard let status = try Files.status(target.name, below: source.raw), !form.isWhiteout(status)
+            guard let status = try Files.status(target.name, below: source.raw),
+                !form.isWhiteout(status, named: target.name)
             else {
                 return false
             }

@@ -104,10 +104,10 @@ private struct Resolution {
         orThrow refused: StorageError
     ) throws {
         if let status = try Files.status(target.name, below: directory) {
-            if form.isWhiteout(status) || status.kind == .directory { throw refused }
+            if form.isWhiteout(status, named: target.name) || status.kind == .directory { throw refused }
             return
         }
-        guard !isCovered, let parentRoot,
+        guard try !isCovered && !form.hides(target.name, below: directory), let parentRoot,
             let
                 parent = try openDirectory(target.parent ?? .root, in: parentRoot),
             let status = try Files.status(target.name, below: parent.raw), status.kind != .directory
@@ -127,7 +127,8 @@ private struct Resolution {
                 here = next
                 continue
             }
-            guard try Files.status(name, below: here.raw) == nil, !isCovered, let parentRoot,
+            guard try Files.status(name, below: here.raw) == nil, try !form.hides(name, below: here.raw),
+                !isCovered, let parentRoot,
                 let parent = try openDirectory(done, in: parentRoot)
             else { return nil }
             let time = try Files.status(of: here.raw).mtime

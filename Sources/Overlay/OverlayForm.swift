@@ -38,7 +38,7 @@ package struct OverlayForm: TreeForm {
         )
     }
 
-    package func isWhiteout(_ status: FileStatus) -> Bool { status.isWhiteoutDevice }
+    package func isWhiteout(_ status: FileStatus, named name: TreePath) -> Bool { status.isWhiteoutDevice }
 
     package func isOpaque(_ directory: CInt) throws -> Bool {
         try ExtendedAttributes.value("user.overlay.opaque", of: directory) == [UInt8(ascii: "y")]

@@ -3,7 +3,7 @@
 import Glibc
 import LayerDiff
 package import LinuxSys
-import Storage
+package import Storage
 
 /// The merged tree of the layers below a writable one, to look names up in.
 ///
@@ -20,7 +20,7 @@ package struct ParentView {
     let merged: () throws -> SharedFD
 
     /// The roots of all layers, the top first; at least one.
-    package init(layers: [SharedFD], form: OverlayForm, merged: @escaping () throws -> SharedFD) {
+    package init(layers: [SharedFD], form: any TreeForm, merged: @escaping () throws -> SharedFD) {
         roots = layers
         self.form = form
         self.merged = merged
@@ -49,8 +49,11 @@ final class ParentWalk {
     /// What the directory has under this name.
     func find(_ name: TreePath) throws -> EntryComparison.Place? {
         for layer in layers where layer.depth == depth {
-            guard let place = try EntryComparison.Place(name, below: layer.top) else { continue }
-            return form.isWhiteout(place.status) ? nil : place
+            guard let place = try EntryComparison.Place(name, below: layer.top) else {
+                if try form.hides(name, below: layer.top) { return nil }
+                continue
+            }
+            return form.isWhiteout(place.status, named: name) ? nil : place
         }
         return nil
     }
@@ -58,10 +61,14 @@ final class ParentWalk {
     /// Goes into the directory `name`, which `find` found.
     func push(_ name: TreePath) throws {
         for layer in layers where layer.depth == depth {
-            guard let status = try Files.status(name, below: layer.top) else { continue }
+            let isLast = try form.hides(name, below: layer.top)
+            guard let status = try Files.status(name, below: layer.top) else {
+                if isLast { break }
+                continue
+            }
             guard status.kind == .directory else { break }
             try layer.push(name)
-            if !form.isWholeTree, try form.isOpaque(layer.top) { break }
+            if try isLast || (!form.isWholeTree && form.isOpaque(layer.top)) { break }
         }
         depth += 1
     }
@@ -76,12 +83,20 @@ final class ParentWalk {
         var seen: Set<TreePath> = []
         var names: [TreePath] = []
         for layer in layers where layer.depth == depth {
-            for entry in try Files.list(layer.top) where seen.insert(entry.name).inserted {
-                if entry.kind == .characterDevice || entry.kind == nil, try find(entry.name) == nil {
-                    continue
+            var hidden: [TreePath] = []
+            for entry in try Files.list(layer.top) {
+                switch form.meaning(of: entry.name) {
+                case .whiteout(let name): hidden.append(name)
+                case .mark: continue
+                case .entry:
+                    guard seen.insert(entry.name).inserted else { continue }
+                    if entry.kind == .characterDevice || entry.kind == nil, try find(entry.name) == nil {
+                        continue
+                    }
+                    names.append(entry.name)
                 }
-                names.append(entry.name)
             }
+            seen.formUnion(hidden)
         }
         return names
     }

@@ -20,7 +20,7 @@ package struct UpperWalk {
     /// - Parameters:
     ///   - upper: an open directory.
     ///   - parent: the merged tree of the layers below, `nil` where there is none.
-    package init(upper: CInt, parent: ParentView?, form: OverlayForm) throws {
+    package init(upper: CInt, parent: ParentView?, form: any TreeForm) throws {
         let walker = UpperWalker(upper: upper, parent: parent, form: form)
         try walker.walk()
         reachesParent = try walker.compareGroups()
@@ -30,7 +30,7 @@ package struct UpperWalk {
 
 /// One run of `UpperWalk`.
 final class UpperWalker {
-    let form: OverlayForm
+    let form: any TreeForm
     let upperRoot: CInt
     let parentView: ParentView?
     private let upper: DirectoryStack
@@ -59,7 +59,7 @@ final class UpperWalker {
         var new: FileStatus
     }
 
-    init(upper: CInt, parent: ParentView?, form: OverlayForm) {
+    init(upper: CInt, parent: ParentView?, form: any TreeForm) {
         upperRoot = upper
         parentView = parent
         self.upper = DirectoryStack(root: upper)
@@ -111,17 +111,31 @@ final class UpperWalker {
     }
 
     private func visit(_ name: TreePath, in index: Int) throws {
+        switch form.meaning(of: name) {
+        case .mark: return
+        case .whiteout(let hidden): return try visitWhiteout(hidden, in: index)
+        case .entry: break
+        }
         // A running container may have removed it since the directory was read.
         guard let new = try EntryComparison.Place(name, below: upper.top) else { return }
         let path = frames[index].path.appending(name)
         let old = frames[index].hasParent ? try parent.find(name) : nil
-        if form.isWhiteout(new.status) {
+        if form.isWhiteout(new.status, named: name) {
             if old != nil { record(.deleted, path) }
         } else if new.status.kind == .directory {
-            try visitDirectory(new, old, path, isBelowOpaque: frames[index].isOpaque)
+            let isHidden = try frames[index].isOpaque || form.hides(name, below: upper.top)
+            try visitDirectory(new, old, path, isBelowOpaque: isHidden)
         } else {
             try visitFile(new, old, path)
         }
+    }
+
+    /// A mark that stands beside the name that it hides, which the upper may have itself.
+    private func visitWhiteout(_ name: TreePath, in index: Int) throws {
+        guard frames[index].hasParent, try Files.status(name, below: upper.top) == nil,
+            try parent.find(name) != nil
+        else { return }
+        record(.deleted, frames[index].path.appending(name))
     }
 
     private func visitDirectory(

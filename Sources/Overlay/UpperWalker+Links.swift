@@ -59,6 +59,7 @@ extension UpperWalker {
         var directory = try Files.openDirectory(".", below: upperRoot)
         for component in path.components {
             if try form.isOpaque(directory.raw) { return false }
+            if try form.hides(component, below: directory.raw) { return false }
             guard let status = try Files.status(component, below: directory.raw) else { return true }
             guard status.kind == .directory else { return false }
             directory = try Files.openDirectory(component, below: directory.raw)

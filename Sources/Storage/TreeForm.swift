@@ -13,8 +13,17 @@ package protocol TreeForm: Sendable {
     /// Marks an open directory as hiding all that the layers below have in it. Never called for whole trees.
     func makeOpaque(_ directory: CInt) throws
 
-    /// Whether this object is the mark that `makeWhiteout` leaves.
-    func isWhiteout(_ status: FileStatus) -> Bool
+    /// Whether this object is the mark that `makeWhiteout` leaves at the name itself.
+    func isWhiteout(_ status: FileStatus, named name: TreePath) -> Bool
+
+    /// What a name in a directory says by itself.
+    func meaning(of name: TreePath) -> NameMeaning
+
+    /// Whether `directory` bears a mark of `makeWhiteout` that hides `name` and stands beside it.
+    func hides(_ name: TreePath, below directory: CInt) throws -> Bool
+
+    /// Takes such a mark away; whether there was one.
+    func removeWhiteout(_ name: TreePath, below directory: CInt) throws -> Bool
 
     /// Whether an open directory bears the mark of `makeOpaque`.
     func isOpaque(_ directory: CInt) throws -> Bool
@@ -24,6 +33,25 @@ package protocol TreeForm: Sendable {
 
     /// Attributes as a layer gives them, for attributes read from disk; marks are left out. Sorted by name.
     func visible(_ attributes: [ExtendedAttribute]) -> [ExtendedAttribute]
+}
+
+/// What a name in a directory says by itself.
+package enum NameMeaning: Sendable {
+    /// An object of the layer, or a mark that its status tells.
+    case entry
+    /// A mark that hides this name in the layers below.
+    case whiteout(TreePath)
+    /// A mark that says something of its directory.
+    case mark
+}
+
+/// Forms whose marks stand at the names that they hide.
+extension TreeForm {
+    package func meaning(of name: TreePath) -> NameMeaning { .entry }
+
+    package func hides(_ name: TreePath, below directory: CInt) throws -> Bool { false }
+
+    package func removeWhiteout(_ name: TreePath, below directory: CInt) throws -> Bool { false }
 }
 
 /// What a form cannot hold; whoever knows of which layer and entry it is says so.
@@ -53,7 +81,7 @@ package struct PlainForm: TreeForm {
         throw StorageError(.unsupported, "make a directory opaque: a whole tree has no opaque directories")
     }
 
-    package func isWhiteout(_ status: FileStatus) -> Bool { false }
+    package func isWhiteout(_ status: FileStatus, named name: TreePath) -> Bool { false }
 
     package func isOpaque(_ directory: CInt) throws -> Bool { false }
 

@@ -61,7 +61,7 @@ import Testing
         @Test func marksAreRecognised() throws {
             let directory = try TemporaryDirectory()
             try form.makeWhiteout("gone", below: directory.fd)
-            #expect(try Files.status("gone", below: directory.fd).map(form.isWhiteout) == true)
+            #expect(try Files.status("gone", below: directory.fd)?.isWhiteoutDevice == true)
             #expect(try form.isOpaque(directory.fd) == false)
             try form.makeOpaque(directory.fd)
             #expect(try form.isOpaque(directory.fd))

@@ -15,7 +15,7 @@ struct BtrfsForm: TreeForm {
 
     func makeOpaque(_ directory: CInt) throws { try plain.makeOpaque(directory) }
 
-    func isWhiteout(_ status: FileStatus) -> Bool { false }
+    func isWhiteout(_ status: FileStatus, named name: TreePath) -> Bool { false }
 
     func isOpaque(_ directory: CInt) throws -> Bool { false }
 
