@@ -3,22 +3,93 @@
 import CLinux
 import Glibc
 import LayerDiff
-import LinuxSys
-import Overlay
+package import LinuxSys
 package import Storage
-import SystemPackage
+package import SystemPackage
+
+/// A driver whose layers are directories that a union of layers stacks.
+///
+/// ```
+/// <home>/layers/<id>    a layer's tree in the driver's form; a writable layer's is the upper directory
+///        work/<id>      what the mount needs beside a writable layer; so a layer that has none is sealed
+///        staging/<id>   being unpacked; a rename to layers/ makes it a layer
+///        trash/<name>   being removed
+/// ```
+/// An id is in `layers/` or in `staging/`, never in both.
+package protocol LayerDirectories: StorageDriver {
+    associatedtype Form: TreeForm
+
+    var home: FilePath { get }
+    /// The open directory `layers`.
+    var layers: SharedFD { get }
+    var form: Form { get }
+
+    /// The merged tree of layers, base first, read-only.
+    func merge(_ ids: [LayerID]) throws -> SharedFD
+
+    /// What an unpacked layer needs before it is sealed, for which `parent` gives the merged tree of the layers below.
+    func finish(_ root: CInt, parent: () throws -> SharedFD?) throws
+}
+
+extension LayerDirectories {
+    package func finish(_ root: CInt, parent: () throws -> SharedFD?) throws {}
+
+    /// Opens `layers`, making what is missing of the home; it comes last, so where it is, all is.
+    package static func openLayers(_ home: FilePath, besides more: [String] = []) throws -> OwnedFD {
+        let path = home.appending("layers")
+        if let layers = try? Files.openDirectory(path) { return layers }
+        try Files.makeDirectories(home)
+        let directory = try Files.openDirectory(home)
+        for name in more { try Files.ensureDirectory(name, below: directory.raw, mode: 0o755) }
+        for name in ["work", "staging", "trash", "layers"] {
+            try Files.ensureDirectory(name, below: directory.raw, mode: 0o700)
+        }
+        return try Files.openDirectory(path)
+    }
+
+    /// The merged tree of `parents`, read-only; `nil` where there is none.
+    package func view(of parents: LayerChain) throws -> SharedFD? {
+        parents.ids.isEmpty ? nil : try merge(parents.ids)
+    }
+
+    /// Whether the layer is one that can be written to.
+    package func isWritable(_ id: LayerID) throws -> Bool {
+        try Files.status("../work/\(id)", below: layers.raw) != nil
+    }
+
+    package func list() throws -> [LayerID] {
+        try doing("list layers of storage driver \(Self.name)") {
+            var found: Set<LayerID> = []
+            for directory in [".", "../staging", "../work"] {
+                let directory = try Files.openDirectory(directory, below: layers.raw)
+                for entry in try Files.list(directory.raw) {
+                    if let id = LayerID(String(decoding: entry.name.bytes, as: UTF8.self)) {
+                        found.insert(id)
+                    }
+                }
+            }
+            return Array(found)
+        }
+    }
+
+    package func sync() throws {
+        _ = try doing("sync \(home)") { try system("syncfs") { clinux_syncfs(layers.raw) } }
+    }
+}
 
 /// The life of a layer: made or unpacked, sealed, removed.
-extension Overlay2Driver {
+extension LayerDirectories {
+    package var appliesOverParent: Bool { false }
+
     package func prepare(_ id: LayerID, over parents: LayerChain, options: LayerOptions) throws {
         if options.size != nil {
             throw StorageError(
                 .unsupported,
-                "make layer \(id) with a limit of size: storage driver overlay2 cannot enforce one",
+                "make layer \(id) with a limit of size: storage driver \(Self.name) cannot enforce one",
                 remedy: "leave the size out, or use another storage driver"
             )
         }
-        try doing("make layer \(id) (overlay2)") {
+        try doing("make layer \(id) (\(Self.name))") {
             try checkAbsent(id, in: "../staging")
             try makeNew(id, in: ".")
             do {
@@ -58,7 +129,12 @@ extension Overlay2Driver {
         to id: LayerID,
         over parents: LayerChain?
     ) throws -> Undecided {
-        let root: OwnedFD = try doing("unpack \(source.label) (overlay2)") {
+        try unpack(source, to: id)
+    }
+
+    /// Writes the layer's entries to its staging directory, all or nothing.
+    package func unpack(_ source: any LayerEntrySource, to id: LayerID) throws -> Undecided {
+        let root: OwnedFD = try doing("unpack \(source.label) (\(Self.name))") {
             try checkAbsent(id, in: ".")
             try makeNew(id, in: "../staging")
             return try Files.openDirectory("../staging/\(id)", below: layers.raw)
@@ -73,14 +149,14 @@ extension Overlay2Driver {
     }
 
     package func seal(_ id: LayerID, over parents: LayerChain, undecided: Undecided) throws {
-        try doing("seal layer \(id) (overlay2)") {
+        try doing("seal layer \(id) (\(Self.name))") {
             guard let staged = try Files.status("../staging/\(id)", below: layers.raw),
                 staged.kind == .directory
             else {
                 return try sealWritable(id)
             }
             let root = try Files.openDirectory("../staging/\(id)", below: layers.raw)
-            try form.expandOpaqueRoot(root.raw) { try view(of: parents) }
+            try finish(root.raw) { try view(of: parents) }
             if !undecided.isEmpty {
                 let parent = try view(of: parents)
                 try resolve(
@@ -104,18 +180,17 @@ extension Overlay2Driver {
     /// A layer without its work directory is a sealed one; so this may be repeated.
     private func sealWritable(_ id: LayerID) throws {
         guard try Files.status(id.rawValue, below: layers.raw) != nil else {
-            throw StorageError(.notFound, "seal layer \(id): storage driver overlay2 has no such layer")
+            throw StorageError(.notFound, "seal layer \(id): storage driver \(Self.name) has no such layer")
         }
         try removeWork(id)
     }
 
     package func changes(_ id: LayerID, over parents: LayerChain) throws -> ChangeSet {
-        try doing("find the changes of layer \(id) (overlay2)") {
+        try doing("find the changes of layer \(id) (\(Self.name))") {
             let upper = SharedFD(try Files.openDirectory(id.rawValue, below: layers.raw))
             let walk = try UpperWalk(upper: upper.raw, parent: parentView(parents), form: form)
             guard walk.reachesParent else { return ChangeSet(changes: walk.changes, tree: upper, form: form) }
-            let merged = SharedFD(try overlay(parents.ids + [id]).make(method))
-            return ChangeSet(changes: walk.changes, tree: merged, form: PlainForm())
+            return ChangeSet(changes: walk.changes, tree: try merge(parents.ids + [id]), form: PlainForm())
         }
     }
 
@@ -124,26 +199,34 @@ extension Overlay2Driver {
             return try view(of: parents).map { ParentView(mount: $0) }
         }
         if parents.ids.isEmpty { return nil }
-        let roots = try parents.ids.reversed().map {
-            SharedFD(try Files.openDirectory($0.rawValue, below: layers.raw))
+        var roots: [SharedFD] = []
+        for id in parents.ids.reversed() {
+            let root = SharedFD(try Files.openDirectory(id.rawValue, below: layers.raw))
+            roots.append(root)
+            if try form.isOpaque(root.raw) { break }
         }
-        let mount = overlay(parents.ids)
-        return ParentView(layers: roots, form: form) { SharedFD(try mount.make(method)) }
+        return ParentView(layers: roots, form: form) { try merge(parents.ids) }
     }
 
     package func usage(_ id: LayerID) throws -> LayerUsage {
-        try doing("measure layer \(id) (overlay2)") {
+        try doing("measure layer \(id) (\(Self.name))") {
             for place in [id.rawValue, "../staging/\(id)"]
             where try Files.status(place, below: layers.raw) != nil {
                 let tree = try Files.openDirectory(place, below: layers.raw)
                 return try treeUsage(of: tree.raw)
             }
-            throw StorageError(.notFound, "measure layer \(id): storage driver overlay2 has no such layer")
+            throw StorageError(
+                .notFound,
+                "measure layer \(id): storage driver \(Self.name) has no such layer"
+            )
         }
     }
 
-    package func remove(_ id: LayerID) throws {
-        try doing("remove layer \(id) (overlay2)") {
+    package func remove(_ id: LayerID) throws { try removeDirectories(id) }
+
+    /// Moves all directories of the layer into the trash.
+    package func removeDirectories(_ id: LayerID) throws {
+        try doing("remove layer \(id) (\(Self.name))") {
             // The work directory goes last: what still has one after a crash is listed and removed again.
             for place in [id.rawValue, "../staging/\(id)"] { try moveToTrash(place, as: id.rawValue) }
             try removeWork(id)
@@ -151,7 +234,7 @@ extension Overlay2Driver {
     }
 
     package func emptyTrash(shouldStop: () -> Bool) throws {
-        try doing("empty the trash of storage driver overlay2") {
+        try doing("empty the trash of storage driver \(Self.name)") {
             let trash = try Files.openDirectory("../trash", below: layers.raw)
             var failure: (any Error)?
             for entry in try Files.list(trash.raw) {
@@ -176,7 +259,7 @@ extension Overlay2Driver {
     }
 
     private func taken(_ id: LayerID) -> StorageError {
-        StorageError(.exists, "make layer \(id): storage driver overlay2 has a layer of that name")
+        StorageError(.exists, "make layer \(id): storage driver \(Self.name) has a layer of that name")
     }
 
     /// Removes at once what a failure left half made; what cannot be removed stays in the trash.
@@ -186,7 +269,7 @@ extension Overlay2Driver {
     }
 
     private func removeWork(_ id: LayerID) throws {
-        // Empty but for the kernel's `work`, as a rule: cheaper removed than renamed.
+        // As a rule empty but for an overlay's `work`: cheaper removed than renamed.
         if (try? Files.unlink("../work/\(id)/work", below: layers.raw, isDirectory: true)) != nil,
             (try? Files.unlink("../work/\(id)", below: layers.raw, isDirectory: true)) != nil
         {
