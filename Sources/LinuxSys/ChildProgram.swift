@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
-import LinuxSys
 import SystemPackage
 
 /// A program to be started in a new session, with the signals and descriptors of a fresh one: standard input and
 /// outputs at /dev/null, and beside them only `descriptors`, under their own numbers.
-struct ChildProgram {
+package struct ChildProgram {
     /// POSIX_SPAWN_SETSID, which Glibc hides.
     private static let setSession: Int16 = 0x80
 
-    let arguments: [String]
-    let descriptors: [CInt]
+    package let arguments: [String]
+    package let descriptors: [CInt]
 
-    init(_ arguments: [String], descriptors: [CInt]) {
+    package init(_ arguments: [String], descriptors: [CInt]) {
         self.arguments = arguments
         self.descriptors = descriptors
     }
@@ -21,7 +20,7 @@ struct ChildProgram {
     /// Starts it; its pid.
     ///
     /// The environment is ours.
-    func spawn() throws(SystemError) -> CInt {
+    package func spawn() throws(SystemError) -> CInt {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
