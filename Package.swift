@@ -15,6 +15,7 @@ let allDrivers: [Driver] = [
     Driver(folder: "overlay2", module: "Overlay2Driver"),
     Driver(folder: "btrfs", module: "BtrfsDriver", cModule: "CBtrfs"),
     Driver(folder: "devicemapper", module: "DeviceMapperDriver", cModule: "CDevMapper"),
+    Driver(folder: "unionfs", module: "UnionFSDriver"),
     Driver(folder: "vfs", module: "VFSDriver"),
 ]
 
@@ -114,6 +115,20 @@ for driver in drivers {
     )
     catalog.append(.byName(name: driver.module))
     catalogDefines.append(.define("DRIVER_\(driver.folder.uppercased())"))
+}
+
+if drivers.contains(where: { $0.folder == "unionfs" }) {
+    targets += [
+        // Debian's libfuse3; linked by this program alone.
+        .target(name: "CFuse", path: "drivers/unionfs/CFuse", linkerSettings: [.linkedLibrary("fuse3")]),
+        .executableTarget(
+            name: "strata-unionfs",
+            dependencies: ["CFuse", "LayerDiff", "LinuxSys", "CLinux", system],
+            path: "drivers/unionfs/Server",
+            swiftSettings: swiftSettings,
+            linkerSettings: programLinking
+        ),
+    ]
 }
 
 targets += [

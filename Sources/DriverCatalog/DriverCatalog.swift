@@ -11,6 +11,9 @@ import DeviceMapperDriver
 #if DRIVER_OVERLAY2
 import Overlay2Driver
 #endif
+#if DRIVER_UNIONFS
+import UnionFSDriver
+#endif
 #if DRIVER_VFS
 import VFSDriver
 #endif
@@ -35,6 +38,11 @@ package enum DriverCatalog {
                 DeviceMapperDriver.self,
                 summary: "thin-provisioned block devices, a snapshot with its own file system per layer"
             )
+        )
+        #endif
+        #if DRIVER_UNIONFS
+        entries.append(
+            DriverEntry(UnionFSDriver.self, summary: "our own FUSE union file system, layers in the form of their tars")
         )
         #endif
         #if DRIVER_VFS

@@ -54,7 +54,13 @@ extension Engine {
         var spec = try config.spec(id: record.id, directory: root.containerPath(record.id))
         try makeBindSources(of: record)
         let writable: LayerAccess = config.removeWhenDone ? .scratch : .readWrite
-        let mounted = try layers.mount(container.layer, config.userNamespace ? .readOnly : writable)
+        let mapped = try config.userNamespace ? idMappedMount(of: container) : nil
+        let isMountedByChild =
+            switch mapped {
+            case .fileSystem, .directory: true
+            case .mount, nil: false
+            }
+        let mounted = try layers.mount(container.layer, isMountedByChild ? .readOnly : writable)
         let companion = mounted.companion
         let tree = SharedFD(try mounted.asDetachedMount())
         let user = try UserLookup.resolve(config.user, root: tree.raw)
@@ -62,7 +68,7 @@ extension Engine {
         if !spec.process.env.contains(where: { $0.hasPrefix("HOME=") }) {
             spec.process.env.append("HOME=\(user.home)")
         }
-        let source = try config.userNamespace ? idMappedRoot(of: container, spec) : .mount(tree)
+        let source = try mapped.map { try idMappedRoot($0, tree, of: container, spec) } ?? .mount(tree)
         try ContainerFiles.write("config.json", spec.json.text, into: container.directory.raw)
         var options = StartOptions(
             initProcess: config.usesInit,
@@ -83,8 +89,7 @@ extension Engine {
         }
     }
 
-    /// An id-mapped clone of the driver's home, from which the child makes the mount inside its own namespaces.
-    private func idMappedRoot(of container: HeldContainer, _ spec: Spec) throws -> PreparedLaunch.Root {
+    private func idMappedMount(of container: HeldContainer) throws -> IDMappedMount {
         let driver = try layers.driver(container.layer.driver)
         guard let mapping = driver as? any IDMappedMounting else {
             throw EngineError(
@@ -92,19 +97,39 @@ extension Engine {
                 "--userns: storage driver \(container.layer.driver) cannot map ids; use overlay2 or vfs"
             )
         }
-        let shape = try mapping.idMappedMount(container.layer.id, over: container.layer.parents)
-        let home = try doing("map the ids of \(container.layer.driver)'s directory") {
-            let path = root.home(ofDriver: container.layer.driver)
-            let directory = try Files.openDirectory(path)
-            let clone = try DetachedMount.clone("", below: directory.raw)
+        return try mapping.idMappedMount(container.layer.id, over: container.layer.parents)
+    }
+
+    /// The mounted layer with its ids mapped; or such a clone of the driver's home, from which the child makes the mount
+    /// inside its own namespaces.
+    private func idMappedRoot(
+        _ shape: IDMappedMount,
+        _ tree: SharedFD,
+        of container: HeldContainer,
+        _ spec: Spec
+    ) throws -> PreparedLaunch.Root {
+        func map(_ mount: CInt) throws {
             let namespace = try UserNamespace.make(spec.linux)
-            try DetachedMount.mapIDs(by: namespace.raw, on: clone.raw)
-            return SharedFD(clone)
+            try DetachedMount.mapIDs(by: namespace.raw, on: mount)
+        }
+        func home() throws -> SharedFD {
+            try doing("map the ids of \(container.layer.driver)'s directory") {
+                let path = root.home(ofDriver: container.layer.driver)
+                let directory = try Files.openDirectory(path)
+                let clone = try DetachedMount.clone("", below: directory.raw)
+                try map(clone.raw)
+                return SharedFD(clone)
+            }
         }
         switch shape {
         case .fileSystem(let type, let directory, let data):
-            return .fileSystem(home: home, type: type, directory: directory.string, data: data)
-        case .directory(let directory): return .directory(home: home, directory.string)
+            return .fileSystem(home: try home(), type: type, directory: directory.string, data: data)
+        case .directory(let directory): return .directory(home: try home(), directory.string)
+        case .mount:
+            try doing("map the ids of the mount of layer \(container.layer.id) (\(container.layer.driver))") {
+                try map(tree.raw)
+            }
+            return .mount(tree)
         }
     }
 }

@@ -135,4 +135,6 @@ package enum IDMappedMount: Sendable {
     case fileSystem(type: String, directory: FilePath, data: String)
     /// The directory below the driver's home is the tree.
     case directory(FilePath)
+    /// What `StorageDriver.mount` gives can be id-mapped itself; the child makes no mount.
+    case mount
 }

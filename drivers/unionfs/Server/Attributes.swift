@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CFuse
+import Glibc
+
+extension UnionFS {
+    /// A layer's attributes as the union shows them.
+    func shown(_ status: stat, of node: Node) -> stat {
+        var status = status
+        status.st_ino = ino_t(node.inode)
+        node.size = Int64(status.st_size)
+        if let directory = node.directory {
+            // Of how many directories a merged one is the parent, only a full read would tell.
+            if directory.parts.count > 1 { status.st_nlink = 1 }
+            if node.isOrphan { status.st_nlink = 0 }
+        } else if node.layer != 0 || !isWritable {
+            if node.isOrphan {
+                status.st_nlink = 0
+            } else if node.hiddenLinks > 0 {
+                status.st_nlink = max(
+                    1,
+                    status.st_nlink &- UInt(min(node.hiddenLinks, UInt(status.st_nlink)))
+                )
+            }
+        }
+        return status
+    }
+
+    func attributes(of node: Node) throws(Failure) -> stat {
+        shown(try place(of: node).status(), of: node)
+    }
+
+    /// GETATTR.
+    func getAttributes(_ id: UInt64) throws(Failure) -> stat {
+        tree.read()
+        defer { tree.unlock() }
+        return try attributes(of: node(id))
+    }
+
+    /// SETATTR: everything that is not to be changed keeps its value; what is below comes up first.
+    func setAttributes(_ id: UInt64, _ new: stat, _ valid: CInt, handle: UInt64?) throws(Failure) -> stat {
+        tree.write()
+        defer { tree.unlock() }
+        let node = try node(id)
+        let sizes = valid & FUSE_SET_ATTR_SIZE != 0
+        if sizes, new.st_size < 0 { throw Failure(EINVAL) }
+        try bringUp(node, keeping: sizes ? Int64(new.st_size) : .max)
+        let place = try place(of: node)
+        if sizes { try truncate(node, place, to: Int64(new.st_size), handle: handle) }
+        let owners = valid & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)
+        let times = valid & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME)
+        let mode = valid & FUSE_SET_ATTR_MODE
+        if owners != 0 || (!sizes && times == 0 && mode == 0) {
+            let uid = valid & FUSE_SET_ATTR_UID != 0 ? new.st_uid : UInt32.max
+            let gid = valid & FUSE_SET_ATTR_GID != 0 ? new.st_gid : UInt32.max
+            try check(cfuse_chown(place.fd, place.name, uid, gid))
+        }
+        if mode != 0 { try check(cfuse_chmod(place.fd, place.name, new.st_mode & 0o7777)) }
+        if times != 0 {
+            var values = (
+                time(new.st_atim, valid & FUSE_SET_ATTR_ATIME, valid & FUSE_SET_ATTR_ATIME_NOW),
+                time(new.st_mtim, valid & FUSE_SET_ATTR_MTIME, valid & FUSE_SET_ATTR_MTIME_NOW)
+            )
+            try check(
+                withUnsafePointer(to: &values) { pair in
+                    pair.withMemoryRebound(to: timespec.self, capacity: 2) {
+                        cfuse_utimens(place.fd, place.name, $0)
+                    }
+                }
+            )
+        }
+        return try attributes(of: node)
+    }
+
+    private func time(_ value: timespec, _ isSet: CInt, _ isNow: CInt) -> timespec {
+        if isNow != 0 { return timespec(tv_sec: 0, tv_nsec: 0x3FFF_FFFF) }  // UTIME_NOW
+        return isSet != 0 ? value : timespec(tv_sec: 0, tv_nsec: 0x3FFF_FFFE)  // UTIME_OMIT
+    }
+
+    private func truncate(_ node: Node, _ place: Place, to size: Int64, handle: UInt64?) throws(Failure) {
+        guard node.type == S_IFREG else { throw Failure(node.isDirectory ? EISDIR : EINVAL) }
+        if cfuse_drops_set_ids() != 0 { try dropSetIDs(place) }
+        if let handle, let open = handles[handle], open.node === node, open.isWritable, open.fd >= 0 {
+            try check(cfuse_ftruncate(open.fd, size))
+            return
+        }
+        let fd = try place.open(O_WRONLY)
+        defer { cfuse_close(fd) }
+        try check(cfuse_ftruncate(fd, size))
+    }
+
+    /// Takes set-id bits away, as a write by someone without privilege does.
+    func dropSetIDs(_ place: Place) throws(Failure) {
+        let mode = try place.status().st_mode
+        var kept = mode & ~S_ISUID
+        if mode & S_IXGRP != 0 { kept &= ~S_ISGID }
+        if kept != mode { try check(cfuse_chmod(place.fd, place.name, kept & 0o7777)) }
+    }
+
+    /// STATFS: of the upper, or the topmost layer.
+    func fileSystemStatus() throws(Failure) -> statvfs {
+        var status = statvfs()
+        guard let fd = layers.first?.fd else { throw Failure(EIO) }
+        let result = cfuse_statfs(fd, &status)
+        try check(result)
+        status.f_namemax = 255
+        return status
+    }
+
+    /// READLINK: the target's length, in `buffer`.
+    func readLink(_ id: UInt64, into buffer: UnsafeMutablePointer<CChar>, _ size: Int) throws(Failure) -> Int
+    {
+        tree.read()
+        defer { tree.unlock() }
+        let place = try place(of: node(id))
+        return try check(cfuse_readlink(place.fd, place.name, buffer, size))
+    }
+}

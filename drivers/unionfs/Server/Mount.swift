@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CFuse
+import CLinux
+import Glibc
+import LinuxSys
+import SystemPackage
+
+/// Why the file system cannot be had, in one line.
+struct Refusal: Error {
+    let message: String
+    init(_ message: String) { self.message = message }
+}
+
+/// Opens the directories that the options name and makes the union of them.
+enum Assembly {
+    /// - Parameter device: /dev/fuse, for backing files.
+    static func union(_ options: Options, device: CInt) throws -> UnionFS {
+        var opened: [(fd: CInt, status: FileStatus, name: String)] = []
+        if let upper = options.upper, !options.isReadOnly { opened.append(try open("upperdir", upper)) }
+        // Read-only, the upper is one more layer.
+        let lowers = (options.isReadOnly ? [options.upper].compactMap(\.self) : []) + options.lowers
+        for lower in lowers { opened.append(try open("lowerdir", lower)) }
+        let isWritable = options.upper != nil && !options.isReadOnly
+        try checkOverlaps(opened, options)
+        var devices: [DeviceNumber] = []
+        let layers = opened.enumerated().map { index, layer in
+            let known = devices.firstIndex(of: layer.status.device)
+            if known == nil { devices.append(layer.status.device) }
+            return Layer(
+                fd: layer.fd,
+                fileSystem: UInt64(known ?? devices.count - 1),
+                isUpper: isWritable && index == 0,
+                readsOverlayForm: options.readsOverlayForm && !(isWritable && index == 0)
+            )
+        }
+        var (work, inodes): (CInt, InodeMap?) = (-1, nil)
+        if isWritable, let name = options.work {
+            (work, inodes) = try openWork(name, beside: opened[0])
+        }
+        var limit = rlimit()
+        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        Directory.key = .random(in: .min ... .max)
+        do {
+            return try UnionFS(
+                layers: layers,
+                work: work,
+                inodes: inodes,
+                device: device,
+                links: LinkTable(layers: layers, notes: opened.map { notes(of: $0.name, options) }),
+                descriptors: Int(clamping: limit.rlim_cur)
+            )
+        } catch {
+            throw Refusal("open the layers: \(Errno(rawValue: error.code))")
+        }
+    }
+
+    private static func notes(of layer: String, _ options: Options) -> FilePath? {
+        guard let links = options.links, let name = FilePath(layer).lastComponent else { return nil }
+        return FilePath(links).appending(name)
+    }
+
+    private static func open(_ option: String, _ path: String) throws -> (CInt, FileStatus, String) {
+        do throws(SystemError) {
+            let directory = try Files.open(path, CLINUX_O_PATH | O_DIRECTORY)
+            let status = try Files.status(of: directory.raw)
+            return (directory.release(), status, path)
+        } catch {
+            throw Refusal("open \(option) \(path): \(error.errno)")
+        }
+    }
+
+    private static func checkOverlaps(
+        _ layers: [(fd: CInt, status: FileStatus, name: String)],
+        _ options: Options
+    ) throws {
+        var seen: [FileStatus.Identity: String] = [:]
+        for layer in layers {
+            if let other = seen.updateValue(layer.name, forKey: layer.status.identity) {
+                throw Refusal("\(layer.name) and \(other) are the same directory: name each layer once")
+            }
+        }
+        guard options.upper != nil, !options.isReadOnly, let upper = layers.first else { return }
+        for lower in layers.dropFirst() {
+            for (one, other) in [(upper, lower), (lower, upper)]
+            where try contains(one.status.identity, parentsOf: other.fd) {
+                throw Refusal("\(other.name) lies in \(one.name): what is written would change a layer")
+            }
+        }
+    }
+
+    /// Whether a directory is one of those above another.
+    private static func contains(_ identity: FileStatus.Identity, parentsOf directory: CInt) throws -> Bool {
+        var current = try OwnedFD.duplicating(directory)
+        var last: FileStatus.Identity?
+        while true {
+            current = try Files.open("..", below: current.raw, CLINUX_O_PATH | O_DIRECTORY)
+            let here = try Files.status(of: current.raw).identity
+            if here == identity { return true }
+            if here == last { return false }
+            last = here
+        }
+    }
+
+    private static func openWork(
+        _ name: String,
+        beside upper: (fd: CInt, status: FileStatus, name: String)
+    ) throws -> (CInt, InodeMap) {
+        let (fd, status, _) = try open("workdir", name)
+        if status.device != upper.status.device {
+            throw Refusal("workdir \(name) is on another file system than upperdir \(upper.name)")
+        }
+        if status.identity == upper.status.identity
+            ? true
+            : try contains(upper.status.identity, parentsOf: fd)
+                || contains(status.identity, parentsOf: upper.fd)
+        {
+            throw Refusal("workdir \(name) and upperdir \(upper.name) must be separate directories")
+        }
+        do {
+            let stage = try WorkDirectory.open(fd)
+            return (stage, try InodeMap(in: fd))
+        } catch let error as SystemError {
+            let isBusy = error.errno == .resourceBusy
+            throw Refusal(
+                isBusy ? "workdir \(name) is in use by another mount" : "prepare workdir \(name): \(error)"
+            )
+        } catch let error as Failure {
+            throw Refusal("read the inode numbers in workdir \(name): \(Errno(rawValue: error.code))")
+        }
+    }
+}
+
+extension FileStatus {
+    /// Which object it is.
+    struct Identity: Hashable {
+        var device: DeviceNumber
+        var inode: UInt64
+    }
+
+    var identity: Identity { Identity(device: device, inode: inode) }
+}
+
+/// The fuse file system itself.
+enum FuseMount {
+    static func openDevice() throws -> CInt {
+        do throws(SystemError) {
+            return try Files.open("/dev/fuse", O_RDWR).release()
+        } catch {
+            throw Refusal("open /dev/fuse: \(error.errno); is the module fuse loaded?")
+        }
+    }
+
+    /// Makes the mount, detached, and attaches it.
+    static func attach(_ device: CInt, _ options: Options) throws {
+        guard let status = try? Files.status(FilePath(options.mountPoint)),
+            let kind = resolved(options, status)
+        else {
+            throw Refusal("mount point \(options.mountPoint): no such directory")
+        }
+        guard kind == .directory else {
+            throw Refusal("mount point \(options.mountPoint) is not a directory")
+        }
+        do throws(SystemError) {
+            let mount = try make(device, options)
+            try DetachedMount.attach(mount.raw, at: options.mountPoint, below: AT_FDCWD)
+        } catch {
+            guard error.errno == .notPermitted else {
+                throw Refusal("mount on \(options.mountPoint): \(error)")
+            }
+            throw Refusal(
+                "mount on \(options.mountPoint): \(error); mounting needs root, or a user namespace"
+            )
+        }
+    }
+
+    private static func resolved(_ options: Options, _ status: FileStatus) -> FileKind? {
+        guard status.kind == .symlink else { return status.kind }
+        guard let fd = try? Files.open(options.mountPoint, CLINUX_O_PATH) else { return nil }
+        return try? Files.status(of: fd.raw).kind
+    }
+
+    /// The mount, detached.
+    static func make(_ device: CInt, _ options: Options) throws(SystemError) -> OwnedFD {
+        var parameters: [DetachedMount.Parameter] = [
+            .string("source", options.source), .string("fd", "\(device)"), .string("rootmode", "40000"),
+            .string("user_id", "\(getuid())"), .string("group_id", "\(getgid())"),
+            .flag("default_permissions"),
+        ]
+        if options.allowsOthers { parameters.append(.flag("allow_other")) }
+        var attributes = options.attributes
+        if options.isReadOnly || options.upper == nil { attributes.insert(.readOnly) }
+        return try DetachedMount.make("fuse", parameters, attributes: attributes)
+    }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CFuse
+import Glibc
+
+extension UnionFS {
+    private func hides(_ attribute: UnsafePointer<CChar>, of node: Node) -> Bool {
+        let layer = Int(node.directory?.parts.first?.layer ?? node.layer)
+        return layers.indices.contains(layer) && layers[layer].readsOverlayForm
+            && isOverlayAttribute(attribute)
+    }
+
+    /// GETXATTR: the value's length, in `buffer` if there is one.
+    func getAttribute(
+        _ id: UInt64,
+        _ attribute: UnsafePointer<CChar>,
+        _ buffer: UnsafeMutableRawPointer?,
+        _ size: Int
+    ) throws(Failure) -> Int {
+        tree.read()
+        defer { tree.unlock() }
+        let node = try node(id)
+        if hides(attribute, of: node) { throw Failure(ENODATA) }
+        let place = try place(of: node)
+        return try check(cfuse_getxattr(place.fd, place.name, attribute, buffer, size))
+    }
+
+    /// LISTXATTR: the list's length, in `buffer` if there is one.
+    func listAttributes(
+        _ id: UInt64,
+        _ buffer: UnsafeMutablePointer<CChar>?,
+        _ size: Int
+    ) throws(Failure) -> Int {
+        tree.read()
+        defer { tree.unlock() }
+        let node = try node(id)
+        let place = try place(of: node)
+        let count = cfuse_listxattr(place.fd, place.name, buffer, size)
+        if count == -EOPNOTSUPP { return 0 }
+        try check(count)
+        guard let buffer, size > 0 else { return count }
+        var (from, to) = (0, 0)
+        while from < count {
+            let length = strlen(buffer + from) &+ 1
+            if !hides(buffer + from, of: node) {
+                memmove(buffer + to, buffer + from, length)
+                to &+= length
+            }
+            from &+= length
+        }
+        return to
+    }
+
+    /// SETXATTR.
+    func setAttribute(
+        _ id: UInt64,
+        _ attribute: UnsafePointer<CChar>,
+        _ value: UnsafePointer<CChar>?,
+        _ size: Int,
+        _ flags: CInt
+    ) throws(Failure) {
+        tree.write()
+        defer { tree.unlock() }
+        let node = try node(id)
+        try bringUp(node)
+        let place = try place(of: node)
+        node.directory?.defaultACL = -1
+        try check(cfuse_setxattr(place.fd, place.name, attribute, value, size, flags))
+    }
+
+    /// REMOVEXATTR.
+    func removeAttribute(_ id: UInt64, _ attribute: UnsafePointer<CChar>) throws(Failure) {
+        tree.write()
+        defer { tree.unlock() }
+        let node = try node(id)
+        // Nothing comes up for an attribute that is not there.
+        let old = try place(of: node)
+        try check(cfuse_getxattr(old.fd, old.name, attribute, nil, 0))
+        try bringUp(node)
+        let place = try place(of: node)
+        node.directory?.defaultACL = -1
+        try check(cfuse_removexattr(place.fd, place.name, attribute))
+    }
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import LinuxSys
+import SystemPackage
+import TestGates
+import Testing
+
+/// A fresh directory in which scripts make layers and mount them, in a mount namespace that ends with the script.
+///
+/// Scripts start in the directory, which has `lower`, `upper`, `work` and `mnt`; `union` mounts them, with more options
+/// as arguments, and `unmount` waits for the server's end. The first command that fails ends the script.
+struct Union {
+    let directory: TemporaryDirectory
+
+    init() throws {
+        directory = try TemporaryDirectory()
+        for name in ["lower", "upper", "work", "mnt"] {
+            try Files.makeDirectory(name, below: directory.fd, mode: 0o755)
+        }
+    }
+
+    private static let prelude = """
+        set -eu
+        cd "$1"
+        fail() { echo "FAILED: $*" >&2; exit 1; }
+        same() { [ "$1" = "$2" ] || fail "$3: '$1', not '$2'"; }
+        refused() { if "$@" 2>err; then fail "$* worked"; fi; }
+        union() { "$PROGRAM" -o "lowerdir=lower,upperdir=upper,workdir=work,allow_other${1:+,$1}" mnt; }
+        unmount() { umount mnt; flock -w 10 work/lock true; }
+
+        """
+
+    /// Runs the script as root in its own mount namespace; what it printed.
+    @discardableResult
+    func run(_ script: String, _ location: SourceLocation = #_sourceLocation) throws -> String {
+        let outcome = try directory.path.withPlatformString { path in
+            try Self.shell(Self.prelude + script, String(cString: path))
+        }
+        if outcome.code != 0 {
+            Issue.record("exit code \(outcome.code): \(outcome.output)", sourceLocation: location)
+        }
+        return outcome.output
+    }
+
+    private static func shell(_ script: String, _ path: String) throws -> (code: Int32, output: String) {
+        let output = try OwnedFD(
+            adopting: system("open") { open("/tmp", unnamed | O_RDWR | O_CLOEXEC, 0o600) }
+        )
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_adddup2(&actions, output.raw, 1)
+        posix_spawn_file_actions_adddup2(&actions, output.raw, 2)
+        let words = [
+            "timeout", "100", "unshare", "-m", "--propagation", "private", "bash", "-c", script, "union",
+            path,
+        ]
+        var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
+        let program = "PROGRAM=\(try InstalledProgram.find("strata-unionfs"))"
+        var environment: [UnsafeMutablePointer<CChar>?] = [
+            strdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), strdup(program), nil,
+        ]
+        defer { for word in arguments + environment { free(word) } }
+        var pid: pid_t = 0
+        let code = posix_spawnp(&pid, "timeout", &actions, nil, &arguments, &environment)
+        if code != 0 { throw SystemError("start timeout", nil, Errno(rawValue: code)) }
+        var status: CInt = 0
+        try system("waitpid") { waitpid(pid, &status, 0) }
+        try system("lseek") { lseek(output.raw, 0, SEEK_SET) }
+        let text = String(decoding: try Files.contents(of: output.raw, limit: 16 << 20), as: UTF8.self)
+        return (status & 0x7F == 0 ? (status >> 8) & 0xFF : 128 + status & 0x7F, text)
+    }
+
+    /// O_TMPFILE, which Glibc hides.
+    private static let unnamed: CInt = 0o20_200_000
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import SystemPackage
+import TestGates
+import Testing
+
+/// What is left when the server is killed or the disk is full: the old state or the new one, never half.
+@Suite(.requires(.root, .path("/dev/fuse"), .program("strace"), .program("flock"), .loopDevices))
+struct UnionFaultTests {
+    /// Kills the server at each of its system calls on files, one after the other, in each of some operations.
+    @Test(arguments: [
+        ("chmod 600 mnt/file", "cat mnt/file mnt/hard"),
+        ("echo more >> mnt/hard", "cat mnt/file; head -n 1 mnt/hard"),
+        ("rm mnt/d/below", "ls mnt/d"), ("rmdir mnt/empty", "ls -d mnt/empty"),
+        ("mv mnt/d mnt/moved", "cat mnt/d/below mnt/moved/below; ls mnt/d mnt/moved"),
+        (
+            "python3 -c 'import os; os.rename(\"mnt/d\", \"mnt/empty\")'",
+            "cat mnt/d/below mnt/empty/below; ls mnt/d mnt/empty"
+        ),
+        ("mv mnt/file mnt/other", "cat mnt/file mnt/other"), ("chown 1 mnt/symlink", "readlink mnt/symlink"),
+    ])
+    func survivesKills(_ operation: String, _ look: String) throws {
+        let step = getenv("STRATA_TEST_FULL") != nil ? 1 : 3
+        try Union().run(
+            """
+            calls=openat,linkat,renameat2,unlinkat,mkdirat,mknodat,symlinkat,fchownat,fchmodat,utimensat,write,pwrite64,copy_file_range,setxattr,fsetxattr,ftruncate,ioctl
+            mkdir lower/d lower/e lower/empty; echo text > lower/file; ln lower/file lower/hard; echo below > lower/d/below
+            echo e > lower/e/e; ln -s file lower/symlink; cp -a lower pristine
+            start() { "$PROGRAM" -o lowerdir=lower,upperdir=upper,workdir=work mnt; }
+            look() { (\(look)) 2>&1 | grep -v 'stat of' || true; }
+            start; look > old; ls -l mnt > /dev/null
+            \(operation); look > new; unmount
+            diff -q old new > /dev/null && same=1 || same=0
+            n=1 done=0
+            while [ $done = 0 ]; do
+                rm -rf upper work; mkdir upper work
+                "$PROGRAM" -f -o threads=1,spin=0,lowerdir=lower,upperdir=upper,workdir=work mnt 2>/dev/null & server=$!
+                until mountpoint -q mnt; do sleep 0.005; done
+                ls -lR mnt > /dev/null; look > /dev/null
+                strace -qq -f -o /dev/null -e trace=$calls -e inject=$calls:signal=KILL:when=$n -p $server 2>/dev/null & tracer=$!
+                until grep -q "^TracerPid:[[:space:]]*[1-9]" /proc/$server/status 2>/dev/null; do sleep 0.005; done
+                (\(operation)) > /dev/null 2>&1 || true
+                if kill -0 $server 2>/dev/null && ls mnt > /dev/null 2>&1; then done=1; fi
+                umount -l mnt 2>/dev/null || true
+                kill -9 $server 2>/dev/null || true; wait $server 2>/dev/null || true; wait $tracer 2>/dev/null || true
+                start; look > now; unmount
+                cmp -s now old || cmp -s now new || fail "killed at call $n: $(cat now; find upper)"
+                [ -z "$(find work/stage -mindepth 1)" ] || fail "left in the work directory"
+                diff -r lower pristine || fail "the layer below changed"
+                n=$((n + \(step)))
+                [ $n -lt 400 ] || fail "no end"
+            done
+            [ $n -gt 2 ] || fail "nothing was killed"
+            """
+        )
+    }
+
+    @Test func leavesNothingOnAFullDisk() throws {
+        try Union().run(
+            """
+            truncate -s 8M disk; mkfs.ext4 -q -O ^has_journal disk; mkdir small; mount -o loop disk small
+            mkdir small/upper small/work; head -c 20000000 /dev/urandom > lower/file; sum=$(md5sum < lower/file)
+            "$PROGRAM" -o lowerdir=lower,upperdir=small/upper,workdir=small/work mnt
+            refused chmod 600 mnt/file; grep -q 'No space' err || fail "$(cat err)"
+            same "$(md5sum < mnt/file)" "$sum" "the file"; same "$(find small/upper small/work/stage -mindepth 1)" '' left
+            echo x > mnt/new; rm mnt/file; [ ! -e mnt/file ] || fail "file is still there"
+            same "$(df --output=size mnt | tail -n 1)" "$(df --output=size small | tail -n 1)" statfs
+            umount mnt; flock -w 10 small/work/lock true; umount small
+            """
+        )
+    }
+}

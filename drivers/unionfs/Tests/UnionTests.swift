@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import SystemPackage
+import TestGates
+import Testing
+
+/// The file system by its mount helper, as any program meets it.
+@Suite(.requires(.root, .path("/dev/fuse"), .deviceNodes, .program("flock"), .program("unshare")))
+struct UnionTests {
+    @Test(arguments: [
+        ("", "no mount point"), ("mnt", "no lowerdir"), ("-o lowerdir=none mnt", "lowerdir none"),
+        ("-o lowerdir=lower none", "mount point none"), ("-o lowerdir=lower,upperdir=upper mnt", "workdir"),
+        ("-o lowerdir=lower:lower mnt", "the same directory"),
+        ("-o lowerdir=lower,upperdir=lower,workdir=work mnt", "the same directory"),
+        ("-o lowerdir=lower,upperdir=lower/in,workdir=work mnt", "lies in"),
+        ("-o lowerdir=lower,upperdir=upper,workdir=upper mnt", "separate"),
+        ("-o lowerdir=lower,upperdir=upper,workdir=upper/in mnt", "separate"),
+        ("-o lowerdir=lower,upperdir=upper,workdir=/dev/shm mnt", "another file system"),
+        ("-o lowerdir=loop mnt", "lowerdir loop"), ("-o lowerdir=lower::upper mnt", "is empty"),
+        ("-o lowerdir=file mnt", "lowerdir file"), ("-o lowerdir=lower file", "not a directory"),
+        ("-o lowerdir=lower,threads=x mnt", "threads"), ("-x mnt", "unknown option"),
+        ("-o lowerdir=lower,uidmapping=0:1:1 mnt", "uidmapping"),
+    ])
+    func refusesWithOneLine(_ arguments: String, _ words: String) throws {
+        try Union().run(
+            """
+            mkdir lower/in upper/in; ln -s loop loop; touch file
+            before=$(find . | sort)
+            code=0; "$PROGRAM" \(arguments) >out 2>&1 || code=$?
+            [ $code != 0 ] || fail "it worked"
+            same "$(wc -l < out)" 1 "lines of $(cat out)"
+            grep -q -- '\(words)' out || fail "it says: $(cat out)"
+            rm out; same "$(find . | sort)" "$before" "what is there"
+            """
+        )
+    }
+
+    @Test func mountsAsAsked() throws {
+        try Union().run(
+            """
+            echo lower > lower/file; mkdir 'a:b' 'c,d'; echo colon > 'a:b/colon'; echo comma > 'c,d/comma'
+            "$PROGRAM" -o 'lowerdir=a\\:b:c\\,d:lower,suid,user,_netdev,auto,fsname=name' mnt
+            same "$(awk '$1 == "name" && $3 == "fuse" && $4 ~ /^ro,/' /proc/mounts | wc -l)" 1 "the mount"
+            same "$(ls mnt | tr '\\n' ' ')" 'colon comma file ' names
+            refused touch mnt/new; grep -q 'Read-only' err || fail "$(cat err)"
+            umount mnt
+            mount -t tmpfs none /usr/local/sbin; ln -s "$PROGRAM" /usr/local/sbin/strata-unionfs
+            mount -t fuse.strata-unionfs source mnt -o "lowerdir=$PWD/lower,upperdir=$PWD/upper,workdir=$PWD/work"
+            same "$(awk '$1 == "source" && $3 == "fuse" && $4 ~ /^rw,/' /proc/mounts | wc -l)" 1 "by mount(8)"
+            echo new > mnt/new; same "$(cat upper/new)" new "the upper"
+            refused "$PROGRAM" -o lowerdir=lower,upperdir=upper,workdir=work mnt; grep -q 'in use' err || fail "$(cat err)"
+            unmount
+            "$PROGRAM" -f -o lowerdir=lower mnt & pid=$!
+            until mountpoint -q mnt; do sleep 0.01; done
+            umount mnt; wait $pid || fail "the one in front ended with $?"
+            """
+        )
+    }
+
+    @Test func keepsInodeNumbers() throws {
+        try Union().run(
+            """
+            mkdir -p lower/d/e; for f in a d/b d/e/c; do echo x > lower/$f; done; ln lower/a lower/d/hard
+            ln -s a lower/symlink; mkfifo lower/fifo
+            numbers() { (cd mnt; find . -printf '%p %i\\n' | sort; ls -1iaU d | awk '{print $2, $1}' | sort) ; }
+            union; numbers > before
+            stat -c %d mnt mnt/d/e/c | sort -u | wc -l | grep -qx 1 || fail "several devices"
+            for f in a d/b d/e/c; do echo y >> mnt/$f; done
+            chown -h 1 mnt/symlink; chown 1 mnt/fifo mnt/d mnt/d/e
+            numbers | diff before - || fail "after copy-up"
+            unmount; union; numbers | diff before - || fail "after remount"
+            mv mnt/d mnt/moved; mv mnt/moved mnt/d; mv mnt/a mnt/b; mv mnt/b mnt/a
+            numbers | diff before - || fail "after renames"
+            unmount; union; numbers | diff before - || fail "after renames and remount"
+            find upper -name '.wh.*' -o -type f -o -type d -o -type l -o -type p | wc -l > /dev/null
+            """
+        )
+    }
+
+    @Test func keepsHardLinks() throws {
+        try Union().run(
+            """
+            mkdir lower/d; echo x > lower/a; ln lower/a lower/b; ln lower/a lower/d/c; echo z > lower/alone
+            union
+            echo y >> mnt/b; same "$(cat mnt/a mnt/d/c | tr -d '\\n')" xyxy content
+            same "$(stat -c %h mnt/a)" 3 "links"; same "$(stat -c %i mnt/a mnt/b mnt/d/c | sort -u | wc -l)" 1 inodes
+            ln mnt/alone mnt/two; echo more >> mnt/two; same "$(tail -n 1 mnt/alone)" more "a new name"
+            rm mnt/a; same "$(stat -c %h mnt/b)" 2 "links after unlink"
+            unmount; union
+            same "$(stat -c %i mnt/b mnt/d/c | sort -u | wc -l)" 1 "inodes after remount"; [ ! -e mnt/a ] || fail "a is back"
+            """
+        )
+    }
+
+    @Test func renamesDirectoriesOfLayersBelow() throws {
+        try Union().run(
+            """
+            mkdir -p lower/d/e/f second/d/e; echo 1 > lower/d/one; echo 2 > second/d/e/two; echo 3 > lower/d/e/f/three
+            echo hidden > lower/d/gone; mkdir lower/target; echo t > lower/target/t
+            mount_union() { "$PROGRAM" -o lowerdir=second:lower,upperdir=upper,workdir=work mnt; }
+            mount_union; rm mnt/d/gone; echo new > mnt/d/e/new
+            (cd mnt/d; find . -type f | sort) > before
+            mv mnt/d mnt/moved; [ ! -e mnt/d ] || fail "d is still there"
+            (cd mnt/moved; find . -type f | sort) | diff before - || fail "content"
+            rm mnt/target/t; python3 -c 'import os; os.rename("mnt/moved", "mnt/target")'
+            (cd mnt/target; find . -type f | sort) | diff before - || fail "over an empty directory"
+            mkdir mnt/d; same "$(ls mnt/d | wc -l)" 0 "a new d"
+            unmount; mount_union
+            (cd mnt/target; find . -type f | sort) | diff before - || fail "after remount"
+            same "$(ls mnt/d | wc -l)" 0 "the new d after remount"
+            python3 - <<'END'
+            import ctypes, os
+            libc = ctypes.CDLL(None, use_errno=True)
+            def rename(a, b, flags):
+                return 0 if libc.renameat2(-100, a.encode(), -100, b.encode(), flags) == 0 else ctypes.get_errno()
+            os.mkdir("mnt/x"); open("mnt/x/in", "w").close(); open("mnt/file", "w").close()
+            assert rename("mnt/x", "mnt/target", 1) == 17, "NOREPLACE"
+            assert rename("mnt/target", "mnt/x", 2) == 0, "EXCHANGE"
+            assert os.listdir("mnt/target") == ["in"] and "one" in os.listdir("mnt/x")
+            assert rename("mnt/file", "mnt/x", 2) == 0 and os.path.isdir("mnt/file") and os.path.isfile("mnt/x")
+            assert rename("mnt/x", "mnt/none", 2) == 2
+            END
+            [ -z "$(find work/stage -mindepth 1)" ] || fail "left in the work directory: $(find work/stage)"
+            """
+        )
+    }
+
+    @Test func keepsHiddenWhatWasReplaced() throws {
+        try Union().run(
+            """
+            mkdir lower/d; for f in a b c d/a d/b; do echo lower > lower/$f; done
+            union; echo new > mnt/new; echo other > mnt/other
+            mv mnt/new mnt/a; mv mnt/b mnt/c; mv mnt/other mnt/d/a; mv mnt/d/b mnt/d/a
+            same "$(cat mnt/a mnt/c mnt/d/a | tr '\\n' ' ')" 'new lower lower ' content
+            rm mnt/a mnt/c mnt/d/a; same "$(find mnt -type f)" '' "what is left"
+            unmount; union; same "$(find mnt -type f)" '' "what is left after remount"
+            same "$(cd upper; find . -type f | sort | tr '\\n' ' ')" './.wh.a ./.wh.b ./.wh.c ./d/.wh.a ./d/.wh.b ' "the upper"
+            echo again > mnt/a; mkdir mnt/b; same "$(ls -A mnt/b)" '' b; rmdir mnt/b
+            rm mnt/a; [ ! -e mnt/a ] && [ ! -e mnt/b ] || fail "something is back"
+            """
+        )
+    }
+
+    @Test func refusesNamesOfMarks() throws {
+        try Union().run(
+            """
+            echo x > lower/file; echo hidden > lower/gone; touch lower/.wh.gone 'lower/.wh..wh.plnk'; mkdir lower/.wh.d lower/d
+            union
+            for op in 'touch mnt/.wh.x' 'mkdir mnt/.wh.x' 'ln -s x mnt/.wh.x' 'ln mnt/file mnt/.wh.x' 'mv mnt/file mnt/.wh.x'; do
+                refused $op; grep -q 'not permitted' err || fail "$op: $(cat err)"
+            done
+            same "$(ls -A mnt | tr '\\n' ' ')" 'd file gone ' names
+            refused cat mnt/.wh.gone; grep -q 'No such file' err || fail "$(cat err)"
+            rm -r mnt/d mnt/file mnt/gone; same "$(ls -A mnt)" '' "what is left"
+            same "$(ls -A upper | tr '\\n' ' ')" '.wh.d .wh.file .wh.gone ' "the upper"
+            """
+        )
+    }
+
+    @Test func keepsRemovedFilesOpen() throws {
+        try Union().run(
+            """
+            echo lower > lower/below; echo upper > upper/above; union
+            python3 - <<'END'
+            import ctypes, os
+            for name in ("mnt/below", "mnt/above"):
+                fd, path = os.open(name, os.O_RDWR if "above" in name else os.O_RDONLY), os.open(name, os.O_PATH)
+                text = os.read(fd, 10); os.unlink(name)
+                assert os.fstat(fd).st_nlink == 0 and os.fstat(path).st_nlink == 0, os.fstat(fd)
+                assert os.pread(fd, 10, 0) == text and not os.path.exists(name)
+            fd = os.open("mnt", os.O_TMPFILE | os.O_RDWR, 0o640)
+            os.write(fd, b"unnamed")
+            assert os.fstat(fd).st_nlink == 0
+            assert ctypes.CDLL(None).linkat(-100, b"/proc/self/fd/%d" % fd, -100, b"mnt/named", 0x400) == 0
+            assert open("mnt/named").read() == "unnamed" and os.stat("mnt/named").st_nlink == 1
+            reader = os.open("mnt/named", os.O_RDONLY); writer = os.open("mnt/named", os.O_WRONLY | os.O_APPEND)
+            os.write(writer, b"+"); assert os.pread(reader, 20, 0) == b"unnamed+"
+            os.chdir("mnt"); os.mkdir("d"); d = os.open("d", os.O_RDONLY); os.rmdir("d")
+            assert os.listdir(d) == []
+            try: os.open("x", os.O_CREAT | os.O_WRONLY, dir_fd=d); assert False
+            except FileNotFoundError: pass
+            END
+            """
+        )
+    }
+
+    @Test func readsOverlayForm() throws {
+        try Union().run(
+            """
+            mkdir -p lower/d lower/e over/d over/e; touch lower/gone lower/kept lower/d/old lower/e/old over/d/new over/e/new
+            mknod over/gone c 0 0; setfattr -n trusted.overlay.opaque -v y over/d; setfattr -n user.overlay.opaque -v y over/e
+            "$PROGRAM" -o lowerdir=over:lower,upperdir=upper,workdir=work mnt
+            same "$(cd mnt; find . | sort | tr '\\n' ' ')" '. ./d ./d/new ./e ./e/new ./kept ' names
+            same "$(getfattr -d -m - mnt/d mnt/e)" '' "attributes"
+            touch mnt/d/more mnt/gone; getfattr -d -m - upper/d | grep -q overlay && fail "the mark came up"
+            same "$(cd mnt; find . | sort | tr '\\n' ' ')" '. ./d ./d/more ./d/new ./e ./e/new ./gone ./kept ' "names later"
+            umount mnt; flock -w 10 work/lock true; rm -r upper work; mkdir upper work
+            "$PROGRAM" -o lowerdir=over:lower,upperdir=upper,workdir=work,layerform=aufs mnt
+            [ -e mnt/d/old ] && [ -e mnt/e/old ] || fail "marks of overlays mean something where they should not"
+            """
+        )
+    }
+
+    @Test func copiesUpAllOfAFile() throws {
+        try Union().run(
+            """
+            echo text > lower/file; chown 5:6 lower/file; chmod 4711 lower/file
+            setfattr -n user.a -v b lower/file; setcap cap_net_raw+ep lower/file; setfacl -m u:7:rw lower/file
+            truncate -s 100M lower/sparse; echo end >> lower/sparse; touch -d '2001-02-03 04:05:06.789' lower/*
+            union; before=$(getfattr -d -m - mnt/file; stat -c '%u %g %a %Y %y %s' mnt/file)
+            sum=$(md5sum < mnt/sparse)
+            touch -a mnt/file mnt/sparse
+            same "$(getfattr -d -m - mnt/file; stat -c '%u %g %a %Y %y %s' mnt/file)" "$before" "the file"
+            same "$(md5sum < mnt/sparse)" "$sum" "content"
+            [ "$(stat -c %b upper/sparse)" -lt 1000 ] || fail "holes were filled"
+            chmod 4755 mnt/file; chown 0 mnt/file; chmod 4755 mnt/file
+            chmod 6777 mnt/file; (cd mnt; setpriv --reuid 65534 --regid 65534 --clear-groups sh -c 'echo x >> file')
+            same "$(stat -c %a mnt/file)" 777 "the mode after a stranger wrote"
+            """
+        )
+    }
+
+    @Test func showsManyLayersAndNames() throws {
+        try Union().run(
+            """
+            mkdir layers; for i in $(seq 500); do mkdir -p layers/$i/d; echo $i > layers/$i/d/same; echo $i > layers/$i/d/f$i; done
+            touch layers/250/d/.wh.f251 layers/300/d/.wh..wh..opq
+            "$PROGRAM" -o "lowerdir=$(seq -s : -f layers/%g 500 -1 1),upperdir=upper,workdir=work" mnt
+            same "$(cat mnt/d/same)" 500 "the top"; same "$(ls mnt/d | wc -l)" 202 names
+            rm mnt/d/same mnt/d/f400; same "$(ls mnt/d | wc -l)" 200 "names after unlink"
+            mkdir mnt/many; (cd mnt/many; seq 5000 | xargs touch); same "$(ls -U mnt/many | sort | uniq | wc -l)" 5000 made
+            rm -r mnt/many; [ ! -e mnt/many ] || fail "many is still there"
+            name=$(printf 'n%.0s' $(seq 255)); echo x > mnt/$name; rm mnt/$name; umount mnt
+            flock -w 10 work/lock true; echo x > lower/$name; rm -r upper work; mkdir upper work; union
+            rm mnt/$name; [ ! -e mnt/$name ] || fail "a long name is back"; unmount; union
+            [ ! -e mnt/$name ] || fail "a long name is back after remount"; echo y > mnt/$name; same "$(cat mnt/$name)" y again
+            refused touch mnt/n$name; grep -q 'too long' err || fail "$(cat err)"
+            """
+        )
+    }
+}
