@@ -85,12 +85,17 @@ extension Engine {
             "NetworkSettings": ["Networks": .object([config.network: [:]])],
         ]
         if withSizes {
-            let usage = try layers.driver(record.driver).usage(record.layer)
-            object["SizeRw"] = .integer(usage.bytes)
-            let below = try layers.ancestry(of: record.layer).dropLast().reduce(0) { $0 + $1.size }
-            object["SizeRootFs"] = .integer(below + usage.bytes)
+            let (own, total) = try sizes(of: record)
+            object["SizeRw"] = .integer(own)
+            object["SizeRootFs"] = .integer(total)
         }
         return .object(object)
+    }
+
+    /// Bytes of a container's own layer, and of all its layers.
+    package func sizes(of record: ContainerRecord) throws -> (own: Int64, total: Int64) {
+        let own = try layers.driver(record.driver).usage(record.layer).bytes
+        return (own, try layers.ancestry(of: record.layer).dropLast().reduce(own) { $0 + $1.size })
     }
 
     private func stateJSON(_ state: ContainerState) -> JSON {

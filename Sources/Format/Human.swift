@@ -35,6 +35,13 @@ package enum Human {
         return Decimals.significant(Double(nanoseconds) / Double(unit.size), digits: 3) + " " + unit.name
     }
 
+    /// A point in time in listings, as Docker shows it: `2026-01-02 15:04:05 +0000 UTC`.
+    ///
+    /// - Parameter text: the time as RFC 3339 in UTC.
+    package static func date(_ text: String) -> String {
+        "\(text.prefix(10)) \(text.dropFirst(11).prefix(8)) +0000 UTC"
+    }
+
     /// How long something took or has lasted: `About a minute`, `3 hours`.
     package static func duration(seconds: Int64) -> String {
         let minutes = seconds / 60

@@ -90,8 +90,9 @@ package struct ConfigChanges: Sendable {
             case .onBuild(let text):
                 process["OnBuild"] = .strings((process["OnBuild"]?.strings ?? []) + [text])
             case .stopSignal(let text):
-                process["StopSignal"] = .string(try Self.word(text, "STOPSIGNAL", process))
-            case .user(let text): process["User"] = .string(try Self.word(text, "USER", process))
+                process["StopSignal"] = .string(try ShellWords.expand(text, Self.environment(process)))
+            case .user(let text):
+                process["User"] = .string(try ShellWords.expand(text, Self.environment(process)))
             case .volume(let text):
                 var volumes = process["Volumes"]?.object ?? JSONObject()
                 var paths = Self.list(text)
@@ -99,7 +100,7 @@ package struct ConfigChanges: Sendable {
                 for path in paths ?? [] where !path.isEmpty { volumes[path] = [:] }
                 process["Volumes"] = .object(volumes)
             case .workingDirectory(let text):
-                let path = try Self.word(text, "WORKDIR", process)
+                let path = try ShellWords.expand(text, Self.environment(process))
                 let now = process["WorkingDir"]?.string ?? ""
                 process["WorkingDir"] = .string("/" + TarContents.key(path, relativeTo: now))
             }
@@ -179,18 +180,6 @@ package struct ConfigChanges: Sendable {
             pairs.append((String(word[..<equals]), String(word[word.index(after: equals)...])))
         }
         return pairs
-    }
-
-    private static func word(
-        _ text: String,
-        _ name: String,
-        _ process: JSONObject
-    ) throws(StorageError) -> String {
-        let words = try words(text, process)
-        guard words.count == 1, let word = words.first else {
-            throw StorageError(.invalid, "--change: \(name) requires exactly one argument")
-        }
-        return word
     }
 
     private static func words(_ text: String, _ process: JSONObject) throws(StorageError) -> [String] {

@@ -56,7 +56,7 @@ import Testing
             #"CMD ["a", "b c"]"#, "ENV A=1 B=\"two words\"", "env PATH /bin:$A:${C:-x}",
             "EXPOSE 80 53/udp 8000-8002",
             "LABEL k=v k2='a $A'", "ONBUILD RUN x", "USER ${A}", "VOLUME /a /b", #"VOLUME ["/c d"]"#,
-            "WORKDIR /x", "WORKDIR y/../z",
+            "WORKDIR /x", #"WORKDIR y/../"z" w"#,
             "ENV A=2", "STOPSIGNAL SIGINT",
         ])
         var process: JSONObject = ["Env": ["PATH=/old", "Z=1"], "Cmd": ["old"]]
@@ -70,7 +70,7 @@ import Testing
         #expect(process["OnBuild"]?.strings == ["RUN x"])
         #expect(process["User"]?.string == "1")
         #expect(process["Volumes"]?.object?.keys == ["/a", "/b", "/c d"])
-        #expect(process["WorkingDir"]?.string == "/x/z")
+        #expect(process["WorkingDir"]?.string == "/x/z w")
         #expect(process["StopSignal"]?.string == "SIGINT")
     }
 
@@ -86,7 +86,7 @@ import Testing
     @Test(arguments: [
         "FROM a", "RUN x", "ENV", "ENV a", "ENV =x", "LABEL a=b c", "EXPOSE 0x1", "EXPOSE 70000",
         "EXPOSE 9-1", "EXPOSE 80/foo",
-        "USER a b", "ONBUILD FROM x", "ENV a='x", "ENV a=${b", "ENV a=${b?c}", "",
+        "ONBUILD FROM x", "ENV a='x", "ENV a=${b", "ENV a=${b?c}", "",
     ])
     func refusesChange(_ line: String) {
         #expect {

@@ -137,7 +137,13 @@ struct DockerMannerTests {
             "--format",
             "{{.Command}}"
         )
+        #expect(try strata.ok("ps", "-as", "--format", "{{.Size}}").line.contains("(virtual "))
         #expect(command.lines.first == #""sh -c 'echo a b' c""#)
+    }
+
+    @Test func removingWhatIsNotThere() throws {
+        expect(try strata("rm", "nosuch"), code: 1, saying: "No such container: nosuch")
+        expect(try strata("rm", "-f", "nosuch"), code: 0, saying: "No such container: nosuch")
     }
 
     /// An image that has a link where the engine mounts is refused, as by runc: what the link leads to is the image's choice.

@@ -41,7 +41,7 @@ enum ImagesVerb: Verb {
                 "Digest": .string(image.manifestDigest.map { "\($0)" } ?? "<none>"),
                 "ID": .string(full ? "\(image.id)" : image.shortID),
                 "CreatedSince": .string(Human.ago(seconds: now.seconds - image.created.seconds)),
-                "CreatedAt": .string(image.created.rfc3339),
+                "CreatedAt": .string(Human.date(image.created.rfc3339)),
                 "Size": .string(Human.size(image.size)),
             ]
         }

@@ -76,13 +76,16 @@ enum PsVerb: Verb {
         let command =
             full || container.command.count <= 20 ? container.command : container.command.prefix(19) + "…"
         var bytes = ""
-        if size { bytes = Human.size(try engine.layers.driver(record.driver).usage(record.layer).bytes) }
+        if size {
+            let (own, total) = try engine.sizes(of: record)
+            bytes = "\(Human.size(own)) (virtual \(Human.size(total)))"
+        }
         return [
             "ID": .string(full ? record.id : record.shortID),
             "Names": .string(record.name),
             "Image": .string(record.imageReference),
             "Command": .string("\"\(command)\""),
-            "CreatedAt": .string(created.rfc3339),
+            "CreatedAt": .string(Human.date(created.rfc3339)),
             "CreatedSince": .string(Human.ago(seconds: now.seconds - created.seconds)),
             "RunningFor": .string(Human.ago(seconds: now.seconds - created.seconds)),
             "State": .string(container.state.status.rawValue),
@@ -90,6 +93,7 @@ enum PsVerb: Verb {
             "Size": .string(bytes),
             "Driver": .string(record.driver),
             "Ports": "",
+            "LocalVolumes": "0",
         ]
     }
 
@@ -122,6 +126,7 @@ enum PsVerb: Verb {
             ("State", "STATE"),
             ("Status", "STATUS"), ("Size", "SIZE"), ("Labels", "LABELS"), ("Mounts", "MOUNTS"),
             ("Networks", "NETWORKS"), ("Ports", "PORTS"), ("Driver", "DRIVER"),
+            ("LocalVolumes", "LOCAL VOLUMES"),
         ],
         shown: [],
         identity: "ID"

@@ -15,8 +15,14 @@ enum RmVerb: Verb {
 
     static func run(_ parsed: Parsed) throws -> Int32 {
         let engine = try parsed.engine(.write)
+        let force = parsed.flag("force")
         return forEach(parsed.arguments) { name in
-            try engine.remove(name, force: parsed.flag("force"))
+            do {
+                try engine.remove(name, force: force)
+            } catch let error as EngineError where force && error.code == .notFound {
+                // As Docker: told, but what is to be gone is gone.
+                return Console.errors.write("Error: \(error)\n")
+            }
             Console.output.write("\(name)\n")
         }
     }

@@ -16,11 +16,15 @@ enum VersionVerb: Verb {
     static func run(_ parsed: Parsed) throws -> Int32 {
         var names = utsname()
         guard uname(&names) == 0 else { return 1 }
-        let value: JSON = [
+        let facts: JSONObject = [
             "Version": .string(Strata.version), "Os": "linux",
             "Arch": .string(architecture(text(names.machine))),
             "KernelVersion": .string(text(names.release)),
         ]
+        // One program is both, for templates that ask Docker's client or server.
+        var all = facts
+        for part in ["Client", "Server"] { all[part] = .object(facts) }
+        let value = JSON.object(all)
         Console.output.write(try text(of: value, format: parsed.string("format")))
         return 0
     }
