@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 package import LinuxSys
 package import SystemPackage
 
@@ -54,6 +55,7 @@ package struct StorageError: Error, Sendable, CustomStringConvertible {
     private static func remedy(_ errno: Errno) -> String? {
         switch errno {
         case .noSpace: "free space on the file system of the store (strata system df, strata system prune)"
+        case .notPermitted where geteuid() != 0: "run this as root"
         default: nil
         }
     }

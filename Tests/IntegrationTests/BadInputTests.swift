@@ -62,6 +62,27 @@ struct BadInputTests {
         try strata.ok("run", "--rm", "busybox", "true")
     }
 
+    /// An ordinary user on a store of root's, and where none may be made.
+    @Test(.requires(.program("setpriv"))) func noPermission() throws {
+        let strata = try Strata(driver: "overlay2")
+        try strata.importBusybox()
+        let before = try state(strata)
+        let user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+        for (words, code) in [
+            (["images"], 1), (["run", "--rm", "busybox", "true"], 125), (["rmi", "busybox"], 1),
+        ] {
+            let outcome = try Program.run(user + [Strata.program] + strata.flags + words)
+            expectFailure(outcome, code: Int32(code), saying: "Permission denied")
+        }
+        let place = strata.directory.appending("other").string
+        let outcome = try Program.run(
+            user + [Strata.program, "--root", place, "import", "\(place).tar", "x"]
+        )
+        expectFailure(outcome, code: 1, saying: "Permission denied")
+        #expect(try Files.status(FilePath(place)) == nil)
+        #expect(try state(strata) == before)
+    }
+
     @Test func noSuchDriver() throws {
         let strata = try Strata()
         try strata.importBusybox()
