@@ -106,6 +106,19 @@ struct DeviceProgramTests {
     private static let unified: FilePath? = (["/sys/fs/cgroup/unified", "/sys/fs/cgroup"] as [FilePath])
         .first { path in (try? Files.status(path.appending("cgroup.controllers"))) != nil }
 
+    private static let pureNeed = Need.other("pure cgroup v2") {
+        CgroupHierarchies.detect()?.version == .v2 ? nil : "the cgroups of this machine are those of v1"
+    }
+
+    @Test(.requires(.root, .deviceNodes, .program("busybox"), pureNeed)) func aContainerIsKeptToItsDevices()
+        throws
+    {
+        let root = try BusyboxRoot()
+        let spec = BusyboxRoot.spec("mknod /tmp/disk b 7 200; cat /tmp/disk; cat /dev/null && echo fine")
+        let outcome = try root.run(spec, options: StartOptions(cgroup: "/strata-test-\(getpid())"))
+        #expect(outcome.output.contains("not permitted") && outcome.output.hasSuffix("fine\n"), "\(outcome)")
+    }
+
     private static let mountNeed = Need.other("a cgroup2 mount") {
         unified == nil ? "no cgroup2 is mounted below /sys/fs/cgroup" : nil
     }
