@@ -75,15 +75,19 @@ extension Engine {
             "RestartCount": 0,
             "Driver": .string(record.driver),
             "Platform": "linux",
-            "HostConfig": config.hostConfig,
+            "HostConfig": InspectConstants.adding(InspectConstants.hostConfig, to: config.hostConfig),
             "GraphDriver": [
                 "Name": .string(record.driver),
                 "Data": graphData(try layers.chain(record.layer), driver: record.driver),
             ],
             "Mounts": .array(try config.binds.map(mountJSON)),
-            "Config": config.config,
-            "NetworkSettings": ["Networks": .object([config.network: [:]])],
+            "Config": InspectConstants.adding(InspectConstants.config, to: config.config),
+            "NetworkSettings": InspectConstants.adding(
+                InspectConstants.network,
+                to: ["Ports": [:], "Networks": .object([config.network: .object(InspectConstants.network)])]
+            ),
         ]
+        for member in InspectConstants.top { object[member.key] = member.value }
         if withSizes {
             let (own, total) = try sizes(of: record)
             object["SizeRw"] = .integer(own)

@@ -4,6 +4,7 @@ import Images
 import LayerDiff
 package import LayerStore
 import LinuxSys
+import Runtime
 import Storage
 import StoreRoot
 import SystemPackage
@@ -59,6 +60,10 @@ extension Engine {
             let gone = try removeUnnamedDirectories { failures.append("container \($0): \($1)") }
             report.lines += gone.map { "Deleted what was left of container: \($0)" }
             report.failures += failures
+        }
+        if let hierarchies = CgroupHierarchies.detect() {
+            let gone = Cgroup.removeAbandoned(below: "/strata", in: hierarchies)
+            report.lines += gone.map { "Deleted abandoned cgroup: \($0)" }
         }
         attempt("blobs", &report) { report in
             let garbage = try images.collectGarbage()

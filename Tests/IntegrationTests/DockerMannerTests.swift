@@ -141,6 +141,17 @@ struct DockerMannerTests {
         #expect(command.lines.first == #""sh -c 'echo a b' c""#)
     }
 
+    /// What scripts ask of any container.
+    @Test func templatesForDockerFindTheirKeys() throws {
+        try strata.ok("create", "--name", "work", "busybox", "true")
+        let format = """
+            {{.NetworkSettings.IPAddress}}|{{.HostConfig.RestartPolicy.Name}}|{{.HostConfig.Privileged}}|\
+            {{len .HostConfig.PortBindings}}|{{.State.Pid}}|\
+            {{range $name, $network := .NetworkSettings.Networks}}{{$name}}={{$network.IPAddress}}{{end}}
+            """
+        #expect(try strata.ok("inspect", "-f", format, "work").line == "|no|false|0|0|none=")
+    }
+
     @Test func removingWhatIsNotThere() throws {
         expect(try strata("rm", "nosuch"), code: 1, saying: "No such container: nosuch")
         expect(try strata("rm", "-f", "nosuch"), code: 0, saying: "No such container: nosuch")

@@ -161,7 +161,8 @@ struct ExecTests {
     }
 
     @Test(.requires(.cgroupV1)) func limitsAreInTheCgroupAndExecJoins() throws {
-        let id = "/strata-test/\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
+        let parent = "/strata-test-\(UInt32.random(in: 0...UInt32.max))"
+        let id = "\(parent)/box"
         var spec = BusyboxRoot.spec("sleep 100")
         spec.linux.resources.memory = 32 << 20
         spec.linux.resources.pids = 20
@@ -196,13 +197,19 @@ struct ExecTests {
         try cgroup.thaw()
         #expect(!cgroup.isFrozen)
         #expect(cgroup.statistics().pids == 1)
+        #expect(Cgroup.removeAbandoned(below: parent, in: cgroup.hierarchies, idleSeconds: 0) == [])
         try cgroup.kill()
         #expect(try container.wait() == .signalled(SIGKILL))
+        #expect(Cgroup.removeAbandoned(below: parent, in: cgroup.hierarchies) == [])
+        #expect(
+            Cgroup.removeAbandoned(below: parent, in: cgroup.hierarchies, idleSeconds: 0)
+                == ["box"]
+        )
         try cgroup.remove()
         #expect(cgroup.directories().isEmpty)
         for controller in ["memory", "pids", "cpu", "devices", "freezer"] {
             _ = try? Files.unlink(
-                Cgroup("/strata-test", in: cgroup.hierarchies).directory(controller),
+                Cgroup(parent, in: cgroup.hierarchies).directory(controller),
                 isDirectory: true
             )
         }

@@ -84,6 +84,33 @@ extension Cgroup {
         }
     }
 
+    /// Removes the cgroups directly below `parent` that have had no process for a while: nobody is starting one any more,
+    /// and whoever should have removed it was killed.
+    ///
+    /// - Returns: the names of those that are gone.
+    package static func removeAbandoned(
+        below parent: String,
+        in hierarchies: CgroupHierarchies,
+        idleSeconds: Int64 = 60
+    ) -> [String] {
+        let all = Cgroup(parent, in: hierarchies)
+        var gone: Set<String> = []
+        for directory in all.directories() {
+            guard let descriptor = try? Files.openDirectory(directory),
+                let entries = try? Files.list(descriptor.raw)
+            else { continue }
+            for entry in entries where entry.kind == .directory {
+                guard let status = try? Files.status(entry.name, below: descriptor.raw),
+                    Timestamp.now.seconds - status.mtime.seconds >= idleSeconds,
+                    // The kernel refuses one with processes or with cgroups below it.
+                    (try? Files.unlink(entry.name, below: descriptor.raw, isDirectory: true)) == true
+                else { continue }
+                gone.insert(entry.name.printable)
+            }
+        }
+        return gone.sorted()
+    }
+
     private func remove(_ directory: FilePath, attempts: Int) throws(RuntimeError) {
         for attempt in 0..<attempts {
             do throws(SystemError) {
