@@ -86,23 +86,24 @@ package struct ContainerRecord: Sendable {
 
 /// A container's configuration as its row holds it.
 private final class StoredConfig: Sendable {
-    private let text: [UInt8]
+    private let read: @Sendable () throws -> [UInt8]
     private let parsed: Mutex<ContainerConfig?>
 
-    init(text: [UInt8]) {
-        self.text = text
+    /// - Parameter read: the row's text; called once, when it is first asked for.
+    init(read: @escaping @Sendable () throws -> [UInt8]) {
+        self.read = read
         parsed = Mutex(nil)
     }
 
     init(_ config: ContainerConfig) {
-        text = []
+        read = { [] }
         parsed = Mutex(config)
     }
 
     func value() throws -> ContainerConfig {
         try parsed.withLock { parsed in
             if let parsed { return parsed }
-            let json = try JSON.parse(text)
+            let json = try JSON.parse(try read())
             for part in ["Config", "HostConfig"] where json[part]?.object == nil {
                 throw EngineError(.failed, "it has no \(part)")
             }
@@ -117,17 +118,29 @@ private final class StoredConfig: Sendable {
 struct ContainerTable {
     let root: StoreRoot
 
-    private static let columns =
-        "id, name, image, image_reference, driver, layer, created, status, exit_code, error, started, finished, command, config"
+    /// All but the configuration, which is long and comes last.
+    private static let briefColumns =
+        "id, name, image, image_reference, driver, layer, created, status, exit_code, error, started, finished, command"
+    private static let columns = briefColumns + ", config"
 
     /// Containers, the newest first.
     ///
     /// - Parameter onlyRunning: those whose row says so; whether they do is another question (`Engine.state`).
     func all(onlyRunning: Bool = false) throws -> [ContainerRecord] {
-        try root.database.query(
-            "SELECT \(Self.columns) FROM containers \(onlyRunning ? "WHERE status = 'running'" : "") ORDER BY created DESC",
-            row: Self.record
-        )
+        // A thousand configurations are long to read, and most listings do without.
+        let database = root.database
+        return try database.query(
+            "SELECT \(Self.briefColumns) FROM containers \(onlyRunning ? "WHERE status = 'running'" : "") ORDER BY created DESC"
+        ) { row in
+            let id = row.text(0)
+            return try Self.record(row) {
+                let text = try database.first("SELECT config FROM containers WHERE id = ?", [.text(id)]) {
+                    $0.blob(0)
+                }
+                guard let text else { throw EngineError(.notFound, "No such container: \(id)") }
+                return text
+            }
+        }
     }
 
     /// How the last run ended; `nil` if it has not, or the container is gone.
@@ -232,6 +245,14 @@ struct ContainerTable {
     }
 
     private static func record(_ row: Row) throws -> ContainerRecord {
+        let config = row.blob(13)
+        return try record(row) { config }
+    }
+
+    private static func record(
+        _ row: Row,
+        config: @escaping @Sendable () throws -> [UInt8]
+    ) throws -> ContainerRecord {
         guard let layer = LayerID(row.text(5)), let status = ContainerRecord.Status(rawValue: row.text(7))
         else {
             throw StorageError(
@@ -240,13 +261,13 @@ struct ContainerTable {
                 remedy: "run strata system check"
             )
         }
-        return ContainerRecord(row, layer: layer, status: status)
+        return ContainerRecord(row, layer: layer, status: status, StoredConfig(read: config))
     }
 }
 
 extension ContainerRecord {
-    /// From a row of the columns that `ContainerTable` selects.
-    fileprivate init(_ row: Row, layer: LayerID, status: Status) {
+    /// From a row of `ContainerTable.briefColumns`.
+    fileprivate init(_ row: Row, layer: LayerID, status: Status, _ config: StoredConfig) {
         id = row.text(0)
         name = row.text(1)
         image = row.text(2)
@@ -260,6 +281,6 @@ extension ContainerRecord {
         started = row.optionalInteger(10)
         finished = row.optionalInteger(11)
         command = row.text(12)
-        storedConfig = StoredConfig(text: row.blob(13))
+        storedConfig = config
     }
 }

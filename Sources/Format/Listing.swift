@@ -38,6 +38,36 @@ package struct Listing: Sendable {
         return try lines(rows, Template(format))
     }
 
+    /// The same for rows whose fields are made only when they are shown.
+    ///
+    /// The default table, which may have thousands of rows, is laid out without templates.
+    ///
+    /// - Parameter field: the value of a row's field.
+    package func text<Row>(
+        _ rows: [Row],
+        format: String?,
+        quiet: Bool = false,
+        shown: [String]? = nil,
+        field: (_ row: Row, _ name: String) throws -> JSON
+    ) throws -> String {
+        guard (format ?? "").isEmpty || format == "table" else {
+            let objects = try rows.map { row in
+                var object = JSONObject()
+                for (name, _) in headers { object[name] = try field(row, name) }
+                return JSON.object(object)
+            }
+            return try text(objects, format: format, quiet: quiet, shown: shown)
+        }
+        func shownText(_ row: Row, _ name: String) throws -> String {
+            let value = try field(row, name)
+            return value.string ?? value.text
+        }
+        if quiet { return try rows.map { try shownText($0, identity) + "\n" }.joined() }
+        let columns = shown ?? self.shown
+        let titles = columns.map { name in headers.first { $0.field == name }?.header ?? name }
+        return Columns.table([titles] + (try rows.map { row in try columns.map { try shownText(row, $0) } }))
+    }
+
     private func table(_ rows: [JSON], _ text: String) throws(TemplateError) -> String {
         let template = try Template(text)
         var names = JSONObject()

@@ -31,7 +31,11 @@ package struct Row {
     package func flag(_ column: Int32) -> Bool { integer(column) != 0 }
 
     /// Empty for NULL.
-    package func text(_ column: Int32) -> String { String(decoding: blob(column), as: UTF8.self) }
+    package func text(_ column: Int32) -> String {
+        guard let bytes = sqlite3_column_blob(statement, column) else { return "" }
+        let count = Int(sqlite3_column_bytes(statement, column))
+        return String(decoding: UnsafeRawBufferPointer(start: bytes, count: count), as: UTF8.self)
+    }
 
     package func optionalText(_ column: Int32) -> String? { isNull(column) ? nil : text(column) }
 

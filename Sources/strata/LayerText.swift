@@ -10,22 +10,24 @@ import Storage
 
 /// Layers as listings and `layer inspect` show them.
 enum LayerText {
-    static func row(_ row: LayerRow, now: Timestamp, full: Bool) -> JSON {
+    /// A field of a layer's row.
+    static func field(_ name: String, of row: LayerRow, now: Timestamp, full: Bool) -> JSON {
         func digest(_ digest: Digest?) -> JSON {
             .string(digest.map { full ? "\($0)" : String($0.hex.prefix(12)) } ?? "")
         }
-        return [
-            "ID": .string(row.id.rawValue),
-            "Driver": .string(row.driver),
-            "Kind": .string(row.kind.rawValue),
-            "Parent": .string(row.parent?.rawValue ?? ""),
-            "Sealed": .bool(row.isSealed),
-            "ChainID": digest(row.chainID),
-            "DiffID": digest(row.diffID),
-            "CreatedSince": .string(Human.ago(seconds: now.seconds - row.created.seconds)),
-            "CreatedAt": .string(row.created.rfc3339),
-            "Size": .string(Human.size(row.size)),
-        ]
+        return switch name {
+        case "ID": .string(row.id.rawValue)
+        case "Driver": .string(row.driver)
+        case "Kind": .string(row.kind.rawValue)
+        case "Parent": .string(row.parent?.rawValue ?? "")
+        case "Sealed": .bool(row.isSealed)
+        case "ChainID": digest(row.chainID)
+        case "DiffID": digest(row.diffID)
+        case "CreatedSince": .string(Human.ago(seconds: now.seconds - row.created.seconds))
+        case "CreatedAt": .string(row.created.rfc3339)
+        case "Size": .string(Human.size(row.size))
+        default: ""
+        }
     }
 
     static func json(_ row: LayerRow, engine: Engine) throws -> JSON {

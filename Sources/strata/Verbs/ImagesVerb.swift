@@ -32,29 +32,32 @@ enum ImagesVerb: Verb {
         let filter = try ImageFilter(parsed.list("filter"), repository: parsed.arguments.first)
         let now = Timestamp.now
         let full = parsed.flag("no-trunc")
-        let rows = try engine.images.list(all: parsed.flag("all")).filter(filter.matches).map {
-            line -> JSON in
-            let image = line.image
-            return [
-                "Repository": .string(line.reference?.familiarRepository ?? "<none>"),
-                "Tag": .string(line.reference?.tag ?? "<none>"),
-                "Digest": .string(image.manifestDigest.map { "\($0)" } ?? "<none>"),
-                "ID": .string(full ? "\(image.id)" : image.shortID),
-                "CreatedSince": .string(Human.ago(seconds: now.seconds - image.created.seconds)),
-                "CreatedAt": .string(Human.date(image.created.rfc3339)),
-                "Size": .string(Human.size(image.size)),
-            ]
-        }
+        let lines = try engine.images.list(all: parsed.flag("all")).filter(filter.matches)
         let columns =
             ["Repository", "Tag"] + (parsed.flag("digests") ? ["Digest"] : []) + [
                 "ID", "CreatedSince", "Size",
             ]
         Console.output.write(
             try listing.text(
-                rows,
+                lines,
                 format: parsed.string("format"),
                 quiet: parsed.flag("quiet"),
-                shown: columns
+                shown: columns,
+                field: { line, name in
+                    let image = line.image
+                    let text =
+                        switch name {
+                        case "Repository": line.reference?.familiarRepository ?? "<none>"
+                        case "Tag": line.reference?.tag ?? "<none>"
+                        case "Digest": image.manifestDigest.map { "\($0)" } ?? "<none>"
+                        case "ID": full ? "\(image.id)" : image.shortID
+                        case "CreatedSince": Human.ago(seconds: now.seconds - image.created.seconds)
+                        case "CreatedAt": Human.date(image.created.rfc3339)
+                        case "Size": Human.size(image.size)
+                        default: ""
+                        }
+                    return .string(text)
+                }
             )
         )
         return 0

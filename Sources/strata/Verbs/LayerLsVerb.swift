@@ -18,11 +18,14 @@ enum LayerLsVerb: Verb {
     static func run(_ parsed: Parsed) throws -> Int32 {
         let engine = try parsed.engine(.read)
         let now = Timestamp.now
-        let rows = try engine.layers.layers().map {
-            LayerText.row($0, now: now, full: parsed.flag("no-trunc"))
-        }
+        let full = parsed.flag("no-trunc")
         Console.output.write(
-            try listing.text(rows, format: parsed.string("format"), quiet: parsed.flag("quiet"))
+            try listing.text(
+                try engine.layers.layers(),
+                format: parsed.string("format"),
+                quiet: parsed.flag("quiet"),
+                field: { LayerText.field($1, of: $0, now: now, full: full) }
+            )
         )
         return 0
     }

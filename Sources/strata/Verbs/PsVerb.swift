@@ -40,71 +40,65 @@ enum PsVerb: Verb {
             Console.output.write(shown.map { (full ? $0.record.id : $0.record.shortID) + "\n" }.joined())
             return 0
         }
-        let now = Timestamp.now
-        let format = parsed.string("format")
-        let isFull = parsed.flag("no-trunc")
-        var rows = try shown.map {
-            try row($0, now: now, full: isFull, size: parsed.flag("size"), engine: engine)
-        }
-        // What costs a look into each configuration is added only where a template may ask for it.
-        if let format, format != "table" {
-            for index in rows.indices { try addDetails(of: shown[index], to: &rows[index]) }
-        }
         let columns =
             ["ID", "Image", "Command", "CreatedSince", "Status", "Names", "Driver"]
             + (parsed.flag("size") ? ["Size"] : [])
+        let fields = Fields(
+            engine: engine,
+            now: .now,
+            isFull: parsed.flag("no-trunc"),
+            showsSize: parsed.flag("size")
+        )
         Console.output.write(
             try listing.text(
-                rows,
+                shown,
                 format: parsed.string("format"),
                 quiet: parsed.flag("quiet"),
-                shown: columns
+                shown: columns,
+                field: { .string(try fields.text(of: $0, $1)) }
             )
         )
         return 0
     }
 
-    private static func row(
-        _ container: ContainerSummary,
-        now: Timestamp,
-        full: Bool,
-        size: Bool,
-        engine: Engine
-    ) throws -> JSON {
-        let record = container.record
-        let created = Timestamp(nanosecondsSince1970: record.created)
-        let command =
-            full || container.command.count <= 20 ? container.command : container.command.prefix(19) + "…"
-        var bytes = ""
-        if size {
-            let (own, total) = try engine.sizes(of: record)
-            bytes = "\(Human.size(own)) (virtual \(Human.size(total)))"
-        }
-        return [
-            "ID": .string(full ? record.id : record.shortID),
-            "Names": .string(record.name),
-            "Image": .string(record.imageReference),
-            "Command": .string("\"\(command)\""),
-            "CreatedAt": .string(Human.date(created.rfc3339)),
-            "CreatedSince": .string(Human.ago(seconds: now.seconds - created.seconds)),
-            "RunningFor": .string(Human.ago(seconds: now.seconds - created.seconds)),
-            "State": .string(container.state.status.rawValue),
-            "Status": .string(status(container.state, now: now)),
-            "Size": .string(bytes),
-            "Driver": .string(record.driver),
-            "Ports": "",
-            "LocalVolumes": "0",
-        ]
-    }
+    /// What the fields of a container's row say.
+    private struct Fields {
+        let engine: Engine
+        let now: Timestamp
+        /// Nothing is cut off.
+        let isFull: Bool
+        let showsSize: Bool
 
-    private static func addDetails(of container: ContainerSummary, to row: inout JSON) throws {
-        guard var object = row.object else { return }
-        object["Labels"] = .string(
-            try container.labels.map { "\($0.name)=\($0.value)" }.joined(separator: ",")
-        )
-        object["Mounts"] = .string(try container.mounts.joined(separator: ","))
-        object["Networks"] = .string(try container.network)
-        row = .object(object)
+        func text(of container: ContainerSummary, _ name: String) throws -> String {
+            let record = container.record
+            return switch name {
+            case "ID": isFull ? record.id : record.shortID
+            case "Names": record.name
+            case "Image": record.imageReference
+            case "Command": command(container.command)
+            case "CreatedAt": Human.date(Timestamp(nanosecondsSince1970: record.created).rfc3339)
+            case "CreatedSince", "RunningFor":
+                Human.ago(seconds: now.seconds - Timestamp(nanosecondsSince1970: record.created).seconds)
+            case "State": container.state.status.rawValue
+            case "Status": status(container.state, now: now)
+            case "Size": showsSize ? try size(of: record) : ""
+            case "Driver": record.driver
+            case "Labels": try container.labels.map { "\($0.name)=\($0.value)" }.joined(separator: ",")
+            case "Mounts": try container.mounts.joined(separator: ",")
+            case "Networks": try container.network
+            case "LocalVolumes": "0"
+            default: ""
+            }
+        }
+
+        private func size(of record: ContainerRecord) throws -> String {
+            let (own, total) = try engine.sizes(of: record)
+            return "\(Human.size(own)) (virtual \(Human.size(total)))"
+        }
+
+        private func command(_ text: String) -> String {
+            isFull || text.utf8.count <= 20 || text.count <= 20 ? "\"\(text)\"" : "\"\(text.prefix(19))…\""
+        }
     }
 
     /// Docker's words: `Up 5 minutes (Paused)`, `Exited (0) 2 hours ago`.
