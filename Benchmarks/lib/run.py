@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 import paired
 
 BENCH = os.environ["BENCH_DIR"]
-STRATA = [paired.strata(), "--root", f"{BENCH}/store", "--run-root", f"{BENCH}/run"]
+STRATA = [paired.strata(), "--root", f"{BENCH}/store", "--run-root", "/run/strata-bench"]
 LIMITS = ["-m", "64m", "--pids-limit", "100", "--cpus", "1"]
 
 
@@ -40,6 +40,11 @@ def bundle(path, limited):
 def unmount_unified():
     """crun refuses v1 and v2 mounted side by side; this namespace is ours alone."""
     subprocess.run(["umount", "/sys/fs/cgroup/unified"], stderr=subprocess.DEVNULL)
+
+
+def mount_run():
+    """Both keep in /run what lives while the machine runs: a tmpfs, as on any host."""
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
 
 
 counter = 0
@@ -70,6 +75,7 @@ def main():
     bundle(f"{BENCH}/limited", True)
     bundle(f"{BENCH}/free", False)
     unmount_unified()
+    mount_run()
     tar = subprocess.Popen(["tar", "-C", f"{BENCH}/rootfs", "-c", "."], stdout=subprocess.PIPE)
     subprocess.run([*STRATA, "--storage-driver", "overlay2", "import", "-", "bench"], stdin=tar.stdout, check=True)
     ours = [*STRATA, "--storage-driver", "overlay2", "run", "--rm", "--network", "none", *LIMITS, "bench", "/bin/true"]
