@@ -32,12 +32,13 @@ let swiftSettings: [SwiftSetting] = [
 /// How release programs are linked, since every command is a new process.
 ///
 /// libstdc++ and libgcc come from their archives
-/// (loading the shared ones costs 0.5 ms) and relocations are packed (0.1 ms); of the linkers only lld does both.
+/// (loading the shared ones costs 0.5 ms) and relocations are packed (0.1 ms); of the linkers only lld does both. The
+/// toolchain exports every symbol of a program, 6,000 here, which the runtime searches at each start.
 let programLinking: [LinkerSetting] = [
     .unsafeFlags(
         [
             "-use-ld=lld", "-L\(Context.packageDirectory)/scripts/link", "-Xlinker", "-z", "-Xlinker",
-            "pack-relative-relocs",
+            "pack-relative-relocs", "-Xlinker", "--no-export-dynamic",
         ],
         .when(configuration: .release)
     )

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #define _GNU_SOURCE
 #include "clinux_launch.h"
+#include "clinux_launch_plan.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -23,7 +25,7 @@ const uint64_t CLINUX_CLONE_NEWNS = CLONE_NEWNS, CLINUX_CLONE_NEWCGROUP = CLONE_
                CLINUX_CLONE_NEWNET = CLONE_NEWNET, CLINUX_CLONE_NEWTIME = 0x80;
 
 struct child {
-    const struct clinux_launch *launch;
+    struct clinux_launch launch;
     int error;
 };
 
@@ -48,26 +50,64 @@ static int keep_capabilities(void)
     return 0;
 }
 
+/* Without errno, which a child that runs beside the parent shares with it. */
+static long call(long number, long a, long b, long c, long d, long e)
+{
+    long result;
+#if defined(__x86_64__)
+    register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "0"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
+                     : "rcx", "r11", "memory");
+#elif defined(__aarch64__)
+    register long x8 __asm__("x8") = number;
+    register long x0 __asm__("x0") = a;
+    register long x1 __asm__("x1") = b;
+    register long x2 __asm__("x2") = c;
+    register long x3 __asm__("x3") = d;
+    register long x4 __asm__("x4") = e;
+    __asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
+    result = x0;
+#endif
+    return result;
+}
+
+/* The negative errno of what fails; an exec that succeeds does not return. */
+static long execute(const struct clinux_launch *l)
+{
+    char *argv[] = {"strata-init", (char *)l->argument, NULL};
+    char *envp[] = {NULL};
+    for (int i = 0; i < l->keep_count; i++) {
+        long result = call(SYS_fcntl, l->keep[i], F_SETFD, 0, 0, 0);
+        if (result < 0)
+            return result;
+    }
+    return call(SYS_execveat, l->program, (long)"", (long)argv, (long)envp, AT_EMPTY_PATH);
+}
+
 /* Runs in the child, in the parent's memory (CLONE_VM), while the parent's thread waits (CLONE_VFORK). */
 static int child_main(void *argument)
 {
     struct child *child = argument;
-    const struct clinux_launch *l = child->launch;
-    char *argv[] = {"strata-init", (char *)l->argument, NULL};
-    char *envp[] = {NULL};
 
-    if ((l->namespaces & CLONE_NEWUSER) && keep_capabilities() == -1) {
+    if ((child->launch.namespaces & CLONE_NEWUSER) && keep_capabilities() == -1) {
         child->error = errno;
         return 127;
     }
-    for (int i = 0; i < l->keep_count; i++) {
-        if (fcntl(l->keep[i], F_SETFD, 0) == -1) {
-            child->error = errno;
-            return 127;
-        }
-    }
-    syscall(SYS_execveat, l->program, "", argv, envp, AT_EMPTY_PATH);
-    child->error = errno;
+    child->error = (int)-execute(&child->launch);
+    return 127;
+}
+
+/* The same beside the parent; a failure goes where the program's own would. */
+static int concurrent_main(void *argument)
+{
+    const struct clinux_launch *l = &((struct child *)argument)->launch;
+    struct clinux_plan_message message = {.kind = CLINUX_PLAN_FAILED, .index = UINT32_MAX};
+
+    message.error = (int32_t)-execute(l);
+    call(SYS_write, l->control, (long)&message, sizeof message, 0, 0);
     return 127;
 }
 
@@ -130,10 +170,21 @@ static int enter_pid_namespace(int target)
     return own;
 }
 
+/* No handler may run in the child, and the interpreter starts with everything blocked. */
+static long clone_blocked(struct clone_args *args, int (*run)(void *), void *argument)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    long pid = clone3_call(args, run, argument);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return pid;
+}
+
 int clinux_launch(const struct clinux_launch *launch, int *pidfd)
 {
     _Alignas(16) char stack[16384];
-    struct child child = {.launch = launch};
+    struct child child = {.launch = *launch};
     struct clone_args args = {
         .flags = launch->namespaces | CLONE_PIDFD | CLONE_VM | CLONE_VFORK | CLONE_CLEAR_SIGHAND,
         .pidfd = (uint64_t)(uintptr_t)pidfd,
@@ -148,12 +199,7 @@ int clinux_launch(const struct clinux_launch *launch, int *pidfd)
     int own = -1;
     if (launch->pid_namespace >= 0 && (own = enter_pid_namespace(launch->pid_namespace)) == -1)
         return -1;
-    /* No handler may run in the child, and the interpreter starts with everything blocked. */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    long pid = clone3_call(&args, child_main, &child);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    long pid = clone_blocked(&args, child_main, &child);
     if (own != -1) {
         setns(own, CLONE_NEWPID);
         close(own);
@@ -172,6 +218,46 @@ int clinux_launch(const struct clinux_launch *launch, int *pidfd)
     return (int)pid;
 }
 
+struct concurrent {
+    struct child child;
+    int keep[8];
+    char argument[16];
+    _Alignas(16) char stack[8192];
+};
+
+int clinux_launch_concurrently(const struct clinux_launch *launch, int *pidfd, void **memory)
+{
+    size_t length = strlen(launch->argument) + 1;
+    struct concurrent *c = NULL;
+    if (launch->keep_count < 0 || launch->keep_count > 8 || length > sizeof c->argument) {
+        errno = EINVAL;
+        return -1;
+    }
+    c = aligned_alloc(_Alignof(struct concurrent), sizeof *c);
+    if (!c)
+        return -1;
+    c->child = (struct child){.launch = *launch};
+    memcpy(c->keep, launch->keep, (size_t)launch->keep_count * sizeof(int));
+    memcpy(c->argument, launch->argument, length);
+    c->child.launch.keep = c->keep;
+    c->child.launch.argument = c->argument;
+    struct clone_args args = {
+        .flags = launch->namespaces | CLONE_PIDFD | CLONE_VM | CLONE_CLEAR_SIGHAND,
+        .pidfd = (uint64_t)(uintptr_t)pidfd,
+        .exit_signal = SIGCHLD,
+        .stack = (uint64_t)(uintptr_t)c->stack,
+        .stack_size = sizeof c->stack,
+    };
+    long pid = clone_blocked(&args, concurrent_main, &c->child);
+    if (pid < 0) {
+        free(c);
+        errno = (int)-pid;
+        return -1;
+    }
+    *memory = c;
+    return (int)pid;
+}
+
 int clinux_memfd_program(const char *name)
 {
     /* MFD_EXEC (Linux 6.3) where the kernel wants it said. */
@@ -187,6 +273,29 @@ int clinux_seqpacket_pair(int pair[2])
 int clinux_pipe(int pair[2])
 {
     return pipe2(pair, O_CLOEXEC);
+}
+
+int clinux_send_descriptors(int socket, const int *descriptors, int count)
+{
+    union {
+        struct cmsghdr head;
+        char bytes[CMSG_SPACE(253 * sizeof(int))];
+    } control;
+    char byte = 0;
+    struct iovec part = {.iov_base = &byte, .iov_len = 1};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control};
+    size_t size = (size_t)count * sizeof(int);
+    if (count < 1 || count > 253) {
+        errno = EINVAL;
+        return -1;
+    }
+    message.msg_controllen = CMSG_SPACE(size);
+    memset(&control, 0, sizeof control);
+    control.head.cmsg_level = SOL_SOCKET;
+    control.head.cmsg_type = SCM_RIGHTS;
+    control.head.cmsg_len = CMSG_LEN(size);
+    memcpy(CMSG_DATA(&control.head), descriptors, size);
+    return sendmsg(socket, &message, MSG_NOSIGNAL) == -1 ? -1 : 0;
 }
 
 long clinux_receive(int socket, void *buffer, unsigned long size, int *descriptor)

@@ -10,9 +10,9 @@ import SystemPackage
 extension ContainerConfig {
     /// The OCI specification of a container with this configuration.
     ///
-    /// The user is left for `Engine.start`, which has the container's /etc/passwd at hand.
+    /// The user is left for `setUser`, which needs the container's /etc/passwd.
     func spec(id: String, directory: FilePath) throws -> Spec {
-        var spec = SpecDefaults.container()
+        var spec = Self.isolation(network: network, sharedMemorySize: sharedMemorySize)
         spec.process.args = arguments
         spec.process.env = processEnvironment
         spec.process.cwd = workingDirectory
@@ -20,7 +20,6 @@ extension ContainerConfig {
         spec.root.readonly = readOnly
         spec.hostname = hostname
         spec.linux.cgroupsPath = "/strata/\(id)"
-        spec.linux.namespaces.removeAll { network == "host" && $0.kind == .network }
         let capabilities = try capabilitySet()
         spec.process.capabilities = Spec.CapabilitySets(capabilities)
         spec.linux.seccomp = try seccompProfile(capabilities)
@@ -29,6 +28,32 @@ extension ContainerConfig {
         try addMounts(&spec, directory: directory)
         if userNamespace { mapIDs(&spec) }
         return spec
+    }
+
+    /// The part of `spec` that no image has a say in: namespaces and file systems.
+    static func isolation(network: String, sharedMemorySize: Int64) -> Spec {
+        var spec = SpecDefaults.container()
+        spec.linux.namespaces.removeAll { network == "host" && $0.kind == .network }
+        if let index = spec.mounts.firstIndex(where: { $0.destination == "/dev/shm" }) {
+            spec.mounts[index].options.removeAll { $0.hasPrefix("size=") }
+            spec.mounts[index].options.append("size=\(sharedMemorySize)")
+        }
+        return spec
+    }
+
+    /// The user by the container's own files, and its home.
+    func setUser(of spec: inout Spec, root: CInt) throws {
+        let user = try UserLookup.resolve(self.user, root: root)
+        spec.process.user = user.specUser
+        if !spec.process.env.contains(where: { $0.hasPrefix("HOME=") }) {
+            spec.process.env.append("HOME=\(user.home)")
+        }
+    }
+
+    /// Whether `spec` says what files of the host held when it was asked.
+    var readsHostFiles: Bool {
+        guard let profile = securityOption("seccomp") else { return false }
+        return profile != "unconfined"
     }
 
     private func setResources(_ resources: inout Spec.Resources) {
@@ -47,10 +72,6 @@ extension ContainerConfig {
     }
 
     private func addMounts(_ spec: inout Spec, directory: FilePath) throws {
-        if let index = spec.mounts.firstIndex(where: { $0.destination == "/dev/shm" }) {
-            spec.mounts[index].options.removeAll { $0.hasPrefix("size=") }
-            spec.mounts[index].options.append("size=\(sharedMemorySize)")
-        }
         for (file, target) in ContainerFiles.mountPoints {
             spec.mounts.append(
                 Spec.Mount(

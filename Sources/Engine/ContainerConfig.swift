@@ -39,7 +39,8 @@ struct ContainerConfig: Sendable {
     var cpuset = ""
     /// 0: no limit.
     var pidsLimit: Int64 = 0
-    var sharedMemorySize: Int64 = 64 << 20
+    var sharedMemorySize = defaultSharedMemorySize
+    static let defaultSharedMemorySize: Int64 = 64 << 20
     var addedCapabilities: [String] = []
     var droppedCapabilities: [String] = []
     var securityOptions: [String] = []

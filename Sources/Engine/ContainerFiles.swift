@@ -12,6 +12,9 @@ enum ContainerFiles {
         ("resolv.conf", "/etc/resolv.conf"), ("hostname", "/etc/hostname"), ("hosts", "/etc/hosts"),
     ]
 
+    /// The specification that the container was started with.
+    static let spec = "config.json"
+
     /// Writes all three into `directory`.
     static func write(into directory: CInt, config: ContainerConfig) throws {
         try write("hostname", "\(config.hostname)\n", into: directory)
@@ -30,6 +33,12 @@ enum ContainerFiles {
             )
             try Files.writeAll(Array(text.utf8), to: file.raw)
         }
+    }
+
+    /// Removes a container's directory, which is open as `directory`, with all that is in it.
+    static func remove(_ directory: CInt, at path: FilePath) throws {
+        for (file, _) in mountPoints { try Files.unlink(file, below: directory) }
+        if (try? Files.unlink(path, isDirectory: true)) == nil { try Files.removeTree(path) }
     }
 
     private static func hostFile(_ path: String) -> String? {

@@ -42,6 +42,9 @@ package struct ContainerOptions: Sendable {
     package var storageOptions: [String] = []
 
     package init() {}
+
+    /// Whether `run` itself holds the container, which needs no supervisor then.
+    package var isHeldInFront: Bool { removeWhenDone && !terminal && !detached }
 }
 
 /// `-v SOURCE:TARGET[:OPTIONS]`: a host path seen in the container.

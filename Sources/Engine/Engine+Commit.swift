@@ -76,8 +76,7 @@ extension Engine {
     /// Ends every process that a killed holder left, by the cgroup, and removes that.
     func endProcesses(of id: String) throws {
         guard let cgroup = cgroup(of: id) else { return }
-        try cgroup.kill()
-        try cgroup.remove()
+        try cgroup.end()
     }
 
     func isPaused(_ id: String) -> Bool { cgroup(of: id)?.isFrozen ?? false }

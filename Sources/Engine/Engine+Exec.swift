@@ -42,10 +42,10 @@ extension Engine {
                 "container \(options.container) is paused, unpause the container before exec"
             )
         }
-        let spec = try storedSpec(of: record)
         let root = try doing("enter container \(record.shortID)") {
             try Files.open("/proc/\(holder.pid)/root", O_RDONLY | O_DIRECTORY)
         }
+        let spec = try spec(of: record, root: root.raw)
         let process = try Self.entering { () throws -> Spec.Process in
             try self.process(options, record, spec, root: root.raw)
         }
@@ -85,10 +85,18 @@ extension Engine {
         }
     }
 
-    private func storedSpec(of record: ContainerRecord) throws -> Spec {
-        let path = root.containerPath(record.id).appending("config.json")
+    /// What a running container was started with.
+    private func spec(of record: ContainerRecord, root: CInt) throws -> Spec {
+        let directory = self.root.containerPath(record.id)
+        let path = directory.appending(ContainerFiles.spec)
         return try doing("read the specification of container \(record.shortID)") {
-            try Spec(try JSON.parse(try Files.contents(path, limit: 16 << 20)))
+            if try Files.status(path) != nil {
+                return try Spec(try JSON.parse(try Files.contents(path, limit: 16 << 20)))
+            }
+            let config = try record.config
+            var spec = try config.spec(id: record.id, directory: directory)
+            try config.setUser(of: &spec, root: root)
+            return spec
         }
     }
 

@@ -5,6 +5,7 @@ import LayerStore
 import LinuxSys
 import Storage
 import StoreRoot
+import Supervisor
 import SystemPackage
 
 extension Engine {
@@ -119,7 +120,10 @@ extension Engine {
 
     func clearRunDirectory(of id: String) throws {
         try doing("clear the run directory of container \(id.prefix(12))") {
-            try Files.removeTree(root.containerRunPath(id))
+            let path = root.containerRunPath(id)
+            // What the holder of an `--rm` container leaves is this one file.
+            try Files.unlink(path.appending(RunFile.state))
+            if (try? Files.unlink(path, isDirectory: true)) == nil { try Files.removeTree(path) }
         }
     }
 }

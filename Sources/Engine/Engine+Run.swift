@@ -6,7 +6,7 @@ import JSON
 import Launch
 import LayerStore
 import LinuxSys
-import Runtime
+package import Runtime
 import Storage
 import StoreRoot
 package import Supervisor
@@ -28,12 +28,25 @@ extension Engine {
     ///
     /// With `--rm` and without a terminal this process is the holder: its descriptors are the container's. Otherwise a
     /// supervisor holds it and this process is attached to that.
-    package func run(_ options: ContainerOptions, _ attachment: Attachment) throws -> Int32 {
+    ///
+    /// - Parameter begun: what `begin` gave for these options.
+    package func run(
+        _ options: ContainerOptions,
+        _ attachment: Attachment,
+        begun: consuming BegunContainer? = nil
+    ) throws -> Int32 {
         let container = try make(options, status: .running)
-        if options.removeWhenDone, !options.terminal {
-            return try runHere(container, attachment)
-        }
+        if options.isHeldInFront { return try runHere(container, attachment, begun) }
         return try runAttached(container, attachment)
+    }
+
+    /// Lets the process of a container begin that `run` will hold in front, before the engine has opened its store.
+    ///
+    /// `nil` where there is nothing to gain.
+    package static func begin(_ options: ContainerOptions) -> BegunContainer? {
+        guard options.isHeldInFront, !options.userNamespace else { return nil }
+        let size = options.sharedMemorySize ?? ContainerConfig.defaultSharedMemorySize
+        return Container.begin(ContainerConfig.isolation(network: options.network, sharedMemorySize: size))
     }
 
     /// Makes a container and leaves it running in the background.
@@ -53,28 +66,30 @@ extension Engine {
         let spec = try config.spec(id: id, directory: root.containerPath(id))
         var start = StartOptions(initProcess: config.usesInit, cgroup: spec.linux.cgroupsPath)
         if config.terminal { start.io = .terminal(nil) }
-        return "\(try Container.plan(spec, options: start))"
+        return "\(try Container.plan(spec, options: start, begins: options.isHeldInFront))"
     }
 
     // MARK: - This process holds it
 
-    private func runHere(_ container: HeldContainer, _ attachment: Attachment) throws -> Int32 {
+    private func runHere(
+        _ container: HeldContainer,
+        _ attachment: Attachment,
+        _ begun: consuming BegunContainer?
+    ) throws -> Int32 {
         let id = container.record.id
         let relay = try SignalRelay.of(attachment.proxiesSignals ? Self.proxiedSignals : [])
         var code: Int32 = 125
         do {
             let input = attachment.input ? nil : SharedFD(try Files.open("/dev/null", O_RDONLY))
             let io = ContainerIO.descriptors(input: input?.raw ?? 0, output: 1, error: 2)
-            let running = try start(container, io: io)
+            let running = try start(container, io: io, begun)
             code = try held(running, of: container.record, relay).code
             // The container has ended: what its cgroup still holds up must not change how it did.
-            do {
-                try running.cgroup?.kill()
-                try running.cgroup?.remove()
-            } catch {
+            do { try running.cgroup?.end() } catch {
                 options.warn("remove the cgroup of container \(container.record.shortID): \(error)")
             }
         } catch {
+            try? clearRunDirectory(of: id)
             dispose(of: container)
             throw error
         }
@@ -90,7 +105,7 @@ extension Engine {
         _ relay: borrowing SignalRelay
     ) throws -> ProcessExit {
         do {
-            try recordHolder(record, pid: running.pid)
+            try publishHolder(of: record)
             return try wait(for: running, relay)
         } catch {
             try? running.signal(SIGKILL)
@@ -119,12 +134,30 @@ extension Engine {
     }
 
     /// Starts the container's process with this process as its holder.
-    private func start(_ container: HeldContainer, io: ContainerIO) throws -> RunningContainer {
-        let launch = try prepareLaunch(of: container)
+    private func start(
+        _ container: HeldContainer,
+        io: ContainerIO,
+        _ begun: consuming BegunContainer?
+    ) throws -> RunningContainer {
+        let launch = try prepareLaunch(of: container, isHeldHere: true)
         var options = launch.options
         options.io = io
+        var begun = begun
         return try Self.starting {
-            try Container.start(launch.spec, root: launch.root(), options: options).finish()
+            let starting = try Container.start(
+                launch.spec,
+                root: launch.root(),
+                options: options,
+                begun: begun.take()
+            )
+            do {
+                // While the new process is busy with its mounts.
+                try prepareHolder(of: container.record, pid: starting.pid)
+            } catch {
+                starting.abandon()
+                throw error
+            }
+            return try starting.finish()
         }
     }
 
@@ -150,7 +183,7 @@ extension Engine {
                 try layers.deleteRow(container.layer.id, in: transaction)
             }
             layers.discard(container.layer)
-            try Files.removeTree(root.containerPath(id))
+            try ContainerFiles.remove(container.directory.raw, at: root.containerPath(id))
             root.removeLock(id)
             try layers.driver(container.layer.driver).emptyTrash { Interruption.isRequested }
         } catch {
@@ -188,12 +221,24 @@ extension Engine {
         }
     }
 
-    private func recordHolder(_ record: ContainerRecord, pid: CInt) throws {
+    private static let unpublishedState = ".state"
+
+    /// Writes what `publishHolder` publishes when the container's program runs: before, its process still has the
+    /// host's mounts, and nobody may enter them.
+    private func prepareHolder(of record: ContainerRecord, pid: CInt) throws {
         try makeRunDirectory(of: record.id)
-        let path = root.containerRunPath(record.id).appending(RunFile.state)
+        let path = root.containerRunPath(record.id).appending(Self.unpublishedState)
         let holder = HolderRecord(pid: pid, started: .now, supervisor: getpid())
         try doing("record container \(record.shortID)") {
-            try Files.replace(path, with: holder.json.bytes(), durable: false)
+            let file = try Files.open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
+            try Files.writeAll(holder.json.bytes(), to: file.raw)
+        }
+    }
+
+    private func publishHolder(of record: ContainerRecord) throws {
+        let path = root.containerRunPath(record.id)
+        try doing("record container \(record.shortID)") {
+            try Files.rename(path.appending(Self.unpublishedState), to: path.appending(RunFile.state))
         }
     }
 }

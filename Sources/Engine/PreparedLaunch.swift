@@ -47,8 +47,11 @@ struct PreparedLaunch {
 }
 
 extension Engine {
-    /// Mounts the container's layer and composes its specification, which is kept as `config.json` beside it.
-    func prepareLaunch(of container: HeldContainer) throws -> PreparedLaunch {
+    /// Mounts the container's layer and composes its specification.
+    ///
+    /// That is kept as `config.json` beside it, unless this process holds the container to its end and the configuration
+    /// says it all.
+    func prepareLaunch(of container: HeldContainer, isHeldHere: Bool = false) throws -> PreparedLaunch {
         let record = container.record
         let config = try record.config
         var spec = try config.spec(id: record.id, directory: root.containerPath(record.id))
@@ -63,13 +66,11 @@ extension Engine {
         let mounted = try layers.mount(container.layer, isMountedByChild ? .readOnly : writable)
         let companion = mounted.companion
         let tree = SharedFD(try mounted.asDetachedMount())
-        let user = try UserLookup.resolve(config.user, root: tree.raw)
-        spec.process.user = user.specUser
-        if !spec.process.env.contains(where: { $0.hasPrefix("HOME=") }) {
-            spec.process.env.append("HOME=\(user.home)")
-        }
+        try config.setUser(of: &spec, root: tree.raw)
         let source = try mapped.map { try idMappedRoot($0, tree, of: container, spec) } ?? .mount(tree)
-        try ContainerFiles.write("config.json", spec.json.text, into: container.directory.raw)
+        if !isHeldHere || config.readsHostFiles {
+            try ContainerFiles.write(ContainerFiles.spec, spec.json.text, into: container.directory.raw)
+        }
         var options = StartOptions(
             initProcess: config.usesInit,
             cache: root.path.appending("cache"),

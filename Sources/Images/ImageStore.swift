@@ -82,6 +82,17 @@ extension ImageStore {
         )
     }
 
+    private func image(named reference: Reference) throws -> Image? {
+        try database.first(
+            """
+            SELECT \(Self.columns) FROM images
+            WHERE id = (SELECT image FROM image_references WHERE name = ?)
+            """,
+            [.text("\(reference)")],
+            row: Self.image
+        )
+    }
+
     /// All images, the newest first.
     package func images() throws -> [Image] {
         try database.query("SELECT \(Self.columns) FROM images ORDER BY created DESC, id", row: Self.image)
@@ -99,9 +110,7 @@ extension ImageStore {
             if let image = try image(digest) { return (image, nil) }
             throw StorageError(.notFound, "No such image: \(text)")
         case .name(let reference, let prefix):
-            if let id = try target(of: reference.tagged), let image = try image(id) {
-                return (image, reference.tagged)
-            }
+            if let image = try image(named: reference.tagged) { return (image, reference.tagged) }
             if let prefix, let image = try image(withPrefix: prefix) { return (image, nil) }
             throw StorageError(.notFound, "No such image: \(reference.tagged.familiar)")
         }

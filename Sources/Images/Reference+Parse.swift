@@ -70,7 +70,7 @@ extension Reference {
             }
         }
         let isHub = domain == defaultDomain || domain == legacyDomain
-        if isHub, !remainder.contains("/") { remainder = (officialPrefix + remainder)[...] }
+        if isHub, !remainder.contains("/") { remainder = (officialPrefix + String(remainder))[...] }
         return (domain, remainder)
     }
 

@@ -13,7 +13,7 @@ package struct JSONObject: Sendable {
     /// Positions by name, kept only for objects larger than `linearLimit`.
     private var positions: [JSONKey: Int]?
 
-    private static let linearLimit = 8
+    private static let linearLimit = 32
 
     package init() {}
 

@@ -30,16 +30,19 @@ extension LaunchPlan {
     ///
     /// If the plan sets a parent death signal, that parent is the calling *thread*: it must live as long as the
     /// container (the main thread does).
-    package func launch(_ context: LaunchContext = LaunchContext()) throws(LaunchError) -> Launch {
+    ///
+    /// - Parameter continues: whether the process waits after these steps for those that `Launch.proceed` gives it.
+    package func launch(
+        _ context: LaunchContext = LaunchContext(),
+        continues: Bool = false
+    ) throws(LaunchError) -> Launch {
         do throws(SystemError) {
             let sockets = try ControlPair()
-            let plan = OwnedFD(
-                adopting: try system("memfd_create plan") { clinux_memfd_create("plan", closeOnExec) }
-            )
-            try Files.writeAll(encoded(control: sockets.theirs.raw), to: plan.raw)
+            let plan = try Self.file(encoded(control: sockets.theirs.raw, continues: continues))
             let keep = Array(Set(descriptors + [sockets.theirs.raw, plan.raw]))
             let program = try Interpreter.descriptor()
             var pidfd: CInt = -1
+            var memory: UnsafeMutableRawPointer?
             let pid = try system("clone3") {
                 keep.withUnsafeBufferPointer { kept in
                     "\(plan.raw)".withCString { argument in
@@ -51,14 +54,31 @@ extension LaunchPlan {
                         launch.argument = argument
                         launch.keep = kept.baseAddress
                         launch.keep_count = CInt(kept.count)
-                        return clinux_launch(&launch, &pidfd)
+                        launch.control = sockets.theirs.raw
+                        return continues
+                            ? clinux_launch_concurrently(&launch, &pidfd, &memory)
+                            : clinux_launch(&launch, &pidfd)
                     }
                 }
             }
-            return Launch(plan: self, pid: pid, pidfd: OwnedFD(adopting: pidfd), control: sockets.keepOurs())
+            return Launch(
+                plan: self,
+                pid: pid,
+                pidfd: OwnedFD(adopting: pidfd),
+                control: sockets.keepOurs(),
+                memory: LaunchMemory(memory)
+            )
         } catch {
             throw LaunchError(error)
         }
+    }
+
+    fileprivate static func file(_ bytes: [UInt8]) throws(SystemError) -> OwnedFD {
+        let file = OwnedFD(
+            adopting: try system("memfd_create plan") { clinux_memfd_create("plan", closeOnExec) }
+        )
+        try Files.writeAll(bytes, to: file.raw)
+        return file
     }
 }
 
@@ -80,21 +100,64 @@ private struct ControlPair: ~Copyable {
     consuming func keepOurs() -> OwnedFD { ours }
 }
 
+/// What a process that was launched beside this one uses of its memory until its program runs.
+///
+/// It stays allocated where nobody finds out that it does.
+private struct LaunchMemory: @unchecked Sendable {
+    private let address: UnsafeMutableRawPointer?
+
+    init(_ address: UnsafeMutableRawPointer?) { self.address = address }
+
+    func free() { Glibc.free(address) }
+}
+
 /// A process that carries out its plan.
 ///
 /// `finish` must follow, unless the process is to be left to itself: a process
 /// that waits for a descriptor of ours ends when that is closed.
 package struct Launch: ~Copyable, Sendable {
-    private let plan: LaunchPlan
+    private var plan: LaunchPlan
     package let pid: CInt
     package let pidfd: OwnedFD
     private let control: OwnedFD
+    private let memory: LaunchMemory
 
-    fileprivate init(plan: LaunchPlan, pid: CInt, pidfd: consuming OwnedFD, control: consuming OwnedFD) {
+    fileprivate init(
+        plan: LaunchPlan,
+        pid: CInt,
+        pidfd: consuming OwnedFD,
+        control: consuming OwnedFD,
+        memory: LaunchMemory
+    ) {
+        self.memory = memory
         self.plan = plan
         self.pid = pid
         self.pidfd = pidfd
         self.control = control
+    }
+
+    /// How many descriptors the rest of a plan may use.
+    package static let mostSentDescriptors = Int(CLINUX_PLAN_MOST_DESCRIPTORS)
+    /// How many slots there are for `LaunchStep.prepare`.
+    package static let mostPreparedMounts = Int(CLINUX_PLAN_MOST_PREPARED)
+
+    /// Gives a process that was launched with `continues` the rest of its steps.
+    ///
+    /// What these name stays open until this returns. That the process has failed meanwhile is told by `finish`.
+    package mutating func proceed(_ rest: LaunchPlan) throws(LaunchError) {
+        let descriptors = Array(Set(rest.descriptors))
+        let socket = control.raw
+        do throws(SystemError) {
+            let file = try LaunchPlan.file(rest.encoded(sending: descriptors))
+            let sent = [file.raw] + descriptors
+            _ = try systemAnswer("send the plan", expecting: .brokenPipe, .connectionReset) {
+                clinux_send_descriptors(socket, sent, CInt(sent.count))
+            }
+            withExtendedLifetime(file) {}
+        } catch {
+            throw LaunchError(error)
+        }
+        plan.steps += rest.steps
     }
 
     /// Kills the process and waits for its end.
@@ -123,10 +186,15 @@ package struct Launch: ~Copyable, Sendable {
                 failure = LaunchError(error)
             }
         }
+        let memory = memory
         let process = LaunchedProcess(pid: pid, pidfd: pidfd, terminal: terminal)
-        guard let failure else { return process }
+        guard let failure else {
+            // The other end of the socket is closed, so the process is done with what it used of ours.
+            memory.free()
+            return process
+        }
         try? process.signal(SIGKILL)
-        _ = try? process.wait()
+        if (try? process.wait()) != nil { memory.free() }
         throw failure
     }
 

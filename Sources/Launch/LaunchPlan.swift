@@ -14,10 +14,17 @@ package struct LaunchPlan: Sendable, Equatable, CustomStringConvertible {
     }
 
     /// The plan as the interpreter reads it (clinux_launch_plan.h).
-    func encoded(control: CInt) -> [UInt8] {
+    func encoded(control: CInt, continues: Bool = false) -> [UInt8] {
         var encoder = PlanEncoder()
         for step in steps { step.encode(to: &encoder) }
-        return encoder.finish(control: control)
+        return encoder.finish(control: control, continues: continues)
+    }
+
+    /// The plan as the second part of another, sent with `descriptors`.
+    func encoded(sending descriptors: [CInt]) -> [UInt8] {
+        var encoder = PlanEncoder(sending: descriptors)
+        for step in steps { step.encode(to: &encoder) }
+        return encoder.finish(control: -1)
     }
 
     /// Descriptors of the engine that the steps name: they stay open in the new process until its last steps.

@@ -22,6 +22,9 @@ extension LaunchStep: CustomStringConvertible {
         case .pivot: "pivot to the new root"
         case .mount(let type, _, let target, let attributes, let options, _):
             "mount \(type) on \(target)" + Self.list([attributes.description] + options)
+        case .prepare(_, let type, _, let options): "make a file system \(type)" + Self.list(options)
+        case .mountPrepared(_, let type, let target, let attributes, _):
+            "mount \(type) on \(target)" + Self.list([attributes.description])
         case .attach(let mount):
             "mount \(mount.source) on \(mount.target)" + Self.list([mount.set.description])
         case .bindDevice(let host, let target, _, _): "bind device \(host) on \(target)"

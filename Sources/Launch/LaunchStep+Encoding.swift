@@ -10,7 +10,7 @@ extension LaunchStep {
         case .propagation, .attachRoot, .attachHome, .mountRoot, .cloneRoot, .rootAttributes, .pivot:
             encodeRoot(to: &plan)
         case .mount, .attach, .bindDevice, .makeDirectory, .makeNode, .symlink, .mask, .makeReadOnly,
-            .setAttributes, .sysctl, .loopback:
+            .setAttributes, .sysctl, .loopback, .prepare, .mountPrepared:
             encodeInside(to: &plan)
         default:
             encodeProcess(to: &plan)
@@ -96,6 +96,22 @@ extension LaunchStep {
                 numbers[4]
             )
         case .symlink(let target, let path): plan.step(CLINUX_STEP_SYMLINK, .text(target), .text(path))
+        case .prepare(let slot, let type, let source, let options):
+            plan.step(
+                CLINUX_STEP_PREPARE,
+                .number(UInt64(slot)),
+                .text(type),
+                .optionalText(source),
+                .vector(options)
+            )
+        case .mountPrepared(let slot, _, let target, let attributes, let kind):
+            plan.step(
+                CLINUX_STEP_MOUNT_PREPARED,
+                .number(UInt64(slot)),
+                .text(target),
+                .number(attributes.rawValue),
+                .number(kind.rawValue)
+            )
         case .mask(let path): plan.step(CLINUX_STEP_MASK, .text(path))
         case .makeReadOnly(let path): plan.step(CLINUX_STEP_READONLY, .text(path))
         case .setAttributes(let attributes, let path):
@@ -141,7 +157,8 @@ extension LaunchStep {
         case .noNewPrivileges: plan.step(CLINUX_STEP_NO_NEW_PRIVS)
         case .seccomp(let flags, let program):
             plan.step(CLINUX_STEP_SECCOMP, .number(UInt64(flags)), .block(program))
-        case .parentDeathSignal(let signal): plan.step(CLINUX_STEP_PARENT_DEATH, .descriptor(signal))
+        case .parentDeathSignal(let signal):
+            plan.step(CLINUX_STEP_PARENT_DEATH, .number(UInt64(UInt32(bitPattern: signal))))
         case .closeRest: plan.step(CLINUX_STEP_CLOSE_REST)
         case .stayAsInit: plan.step(CLINUX_STEP_INIT)
         case .execute(let program, let arguments, let environment, let searchPath):

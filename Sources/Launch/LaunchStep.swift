@@ -38,6 +38,16 @@ package enum LaunchStep: Sendable, Equatable {
         targetKind: TargetKind
     )
     case attach(MountToAttach)
+    /// A file system that `mountPrepared` mounts when there is a root; slots count from 0.
+    case prepare(slot: Int, type: String, source: String?, options: [String])
+    /// `type` is for messages.
+    case mountPrepared(
+        slot: Int,
+        type: String,
+        target: String,
+        attributes: MountAttributes,
+        targetKind: TargetKind
+    )
     /// A device node of the host, checked to be that device.
     case bindDevice(host: String, target: String, major: UInt32, minor: UInt32)
     case makeDirectory(path: String, mode: UInt32)

@@ -7,15 +7,20 @@ struct PlanEncoder {
     /// One argument of a step.
     enum Argument {
         case number(UInt64)
+        /// Of the engine.
+        case descriptor(CInt)
         case text(String)
         case optionalText(String?)
         /// Two arguments: offset and length.
         case block([UInt8])
         case vector([String])
-
-        static func descriptor(_ value: CInt) -> Argument { .number(UInt64(UInt32(bitPattern: value))) }
     }
 
+    /// The descriptors that go to the new process with the plan, which has them under other numbers; `nil` for a plan
+    /// whose process inherits them.
+    private let sent: [CInt]?
+    /// Words of `steps` that hold an index into `sent`.
+    private var descriptorWords: [Int] = []
     private var steps: [UInt64] = []
     private var pool: [UInt8] = []
     /// Words of `steps`, and bytes of `pool`, that hold offsets from the pool's start.
@@ -23,12 +28,15 @@ struct PlanEncoder {
     private var poolOffsets: [Int] = []
     private var count: UInt32 = 0
 
+    init(sending sent: [CInt]? = nil) { self.sent = sent }
+
     mutating func step(_ operation: Int, _ arguments: Argument...) {
         let head = steps.count
         steps.append(0)
         for argument in arguments {
             switch argument {
             case .number(let value): steps.append(value)
+            case .descriptor(let value): append(descriptor: value)
             case .text(let text): appendOffset(place(text))
             case .optionalText(let text): if let text { appendOffset(place(text)) } else { steps.append(0) }
             case .block(let bytes):
@@ -39,6 +47,15 @@ struct PlanEncoder {
         }
         steps[head] = UInt64(operation) | UInt64(steps.count - head - 1) << 32
         count += 1
+    }
+
+    private mutating func append(descriptor value: CInt) {
+        if let index = sent?.firstIndex(of: value) {
+            descriptorWords.append(steps.count)
+            steps.append(UInt64(index))
+        } else {
+            steps.append(UInt64(UInt32(bitPattern: value)))
+        }
     }
 
     private mutating func appendOffset(_ offset: Int) {
@@ -70,8 +87,12 @@ struct PlanEncoder {
     }
 
     /// The finished plan.
-    consuming func finish(control: CInt) -> [UInt8] {
+    ///
+    /// - Parameter continues: whether another part follows it.
+    consuming func finish(control: CInt, continues: Bool = false) -> [UInt8] {
         let header = MemoryLayout<clinux_plan_header>.size
+        let descriptors = pool.count
+        for word in descriptorWords { Self.append(UInt64(header + word * 8), to: &pool) }
         let poolStart = UInt64(header + steps.count * 8)
         for index in stepOffsets { steps[index] += poolStart }
         for offset in poolOffsets {
@@ -86,7 +107,11 @@ struct PlanEncoder {
             size: UInt32(clamping: header + steps.count * 8 + pool.count),
             steps: count,
             control: control,
-            first: UInt32(header)
+            first: UInt32(header),
+            continues: continues ? 1 : 0,
+            descriptors: UInt32(clamping: poolStart + UInt64(descriptors)),
+            descriptor_count: UInt32(clamping: descriptorWords.count),
+            unused: 0
         )
         var bytes = withUnsafeBytes(of: head) { Array($0) }
         bytes.reserveCapacity(header + steps.count * 8 + pool.count)

@@ -169,24 +169,36 @@ extension RowReader {
 
     /// `id` and all that it stands on, the base first, in one statement; empty if there is no such layer.
     func ancestry(of id: LayerID) throws -> [LayerRow] {
-        let columns = LayerRow.columns.split(separator: ", ").map { "layers.\($0)" }.joined(separator: ", ")
+        try ancestry("id = ?", [.text(id.rawValue)], label: "\(id)")
+    }
+
+    /// The same for the image layer `chainID` of a driver.
+    func ancestry(of chainID: Digest, driver: String) throws -> [LayerRow] {
+        try ancestry(
+            "driver = ? AND chain_id = ? AND kind = 'image'",
+            [.text(driver), .text(chainID.description)],
+            label: "\(chainID)"
+        )
+    }
+
+    private func ancestry(_ start: String, _ values: [SQLValue], label: String) throws -> [LayerRow] {
         let rows = try query(
             """
             WITH RECURSIVE chain (member, depth) AS (
-                VALUES (?, 0)
+                SELECT id, 0 FROM layers WHERE \(start)
                 UNION ALL
                 SELECT layers.parent, chain.depth + 1 FROM chain JOIN layers ON layers.id = chain.member
                 WHERE layers.parent IS NOT NULL AND chain.depth < 10000
             )
-            SELECT \(columns), chain.depth FROM chain LEFT JOIN layers ON layers.id = chain.member
+            SELECT \(LayerRow.columns) FROM chain LEFT JOIN layers ON layers.id = chain.member
             ORDER BY chain.depth DESC
             """,
-            [.text(id.rawValue)]
+            values
         ) { row in row.isNull(0) ? nil : try LayerRow(row) }
         if let first = rows.first, first == nil, rows.count > 1 {
             throw StorageError(
                 .corrupt,
-                "read the layers below \(id): one is missing from the rows",
+                "read the layers below \(label): one is missing from the rows",
                 remedy: "strata system check --repair"
             )
         }

@@ -163,8 +163,8 @@ extension LayerStore {
 
     /// The image layers that end with `chainID`, if `driver` has them.
     package func chain(of chainID: Digest, driver: String) throws -> LayerChain? {
-        guard let top = try root.database.imageLayer(chainID, driver: driver) else { return nil }
-        let rows = try ancestry(of: top.id)
+        let rows = try root.database.ancestry(of: chainID, driver: driver)
+        if rows.isEmpty { return nil }
         if let damaged = rows.first(where: { !$0.isSealed }) {
             throw StorageError(
                 .corrupt,

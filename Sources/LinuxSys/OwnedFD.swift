@@ -199,7 +199,9 @@ package enum Files {
     package static func contents(of fd: CInt, limit: Int, name: String? = nil) throws(SystemError) -> [UInt8]
     {
         var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 64 << 10)
+        // Most files are small, and memory that is not touched costs nothing.
+        let size = Int(clamping: try status(of: fd).size)
+        var chunk = [UInt8](repeating: 0, count: min(max(size, 4 << 10), 64 << 10))
         while true {
             let count = try system("read", name) {
                 chunk.withUnsafeMutableBytes { Glibc.read(fd, $0.baseAddress, $0.count) }

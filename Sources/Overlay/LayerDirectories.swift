@@ -228,7 +228,10 @@ extension LayerDirectories {
     package func removeDirectories(_ id: LayerID) throws {
         try doing("remove layer \(id) (\(Self.name))") {
             // The work directory goes last: what still has one after a crash is listed and removed again.
-            for place in [id.rawValue, "../staging/\(id)"] { try moveToTrash(place, as: id.rawValue) }
+            // One that is empty, as containers often leave it, is gone with one call.
+            if (try? Files.unlink(id.rawValue, below: layers.raw, isDirectory: true)) != true {
+                for place in [id.rawValue, "../staging/\(id)"] { try moveToTrash(place, as: id.rawValue) }
+            }
             try removeWork(id)
         }
     }
@@ -236,6 +239,11 @@ extension LayerDirectories {
     package func emptyTrash(shouldStop: () -> Bool) throws {
         try doing("empty the trash of storage driver \(Self.name)") {
             let trash = try Files.openDirectory("../trash", below: layers.raw)
+            // One process at a time, or they would take the names from under each other.
+            let isMine = try systemAnswer("flock", expecting: .wouldBlock) {
+                clinux_flock(trash.raw, LOCK_EX | LOCK_NB)
+            }
+            if isMine == nil { return }
             var failure: (any Error)?
             for entry in try Files.list(trash.raw) {
                 if shouldStop() { return }
@@ -269,12 +277,14 @@ extension LayerDirectories {
     }
 
     private func removeWork(_ id: LayerID) throws {
-        // As a rule empty but for an overlay's `work`: cheaper removed than renamed.
-        if (try? Files.unlink("../work/\(id)/work", below: layers.raw, isDirectory: true)) != nil,
-            (try? Files.unlink("../work/\(id)", below: layers.raw, isDirectory: true)) != nil
-        {
-            return
+        // Empty but for the kernel's `work`, and in it the mark of a volatile mount, as a rule: cheaper removed than
+        // renamed.
+        let work = "../work/\(id)"
+        _ = try? Files.unlink("\(work)/work/incompat/volatile/dirty", below: layers.raw)
+        for path in ["/work/incompat/volatile", "/work/incompat", "/work"] {
+            _ = try? Files.unlink(work + path, below: layers.raw, isDirectory: true)
         }
+        if (try? Files.unlink(work, below: layers.raw, isDirectory: true)) != nil { return }
         try moveToTrash("../work/\(id)", as: "\(id).work")
     }
 

@@ -69,9 +69,15 @@ package struct OverlayMount: Sendable {
     /// - Parameter method: `nil` takes the one that works here.
     package func make(_ method: Method? = nil) throws -> OwnedFD {
         if lowers.count + (upper == nil ? 0 : 1) > Self.maximumLayers { throw tooMany }
-        switch method ?? Self.method {
+        switch method {
         case .descriptors: return try makeByDescriptors()
         case .names: return try makeByNames()
+        case nil:
+            // Most kernels know descriptors; to ask first would cost as much as half of the mount.
+            do { return try makeByDescriptors() } catch let error {
+                guard Self.method == .names else { throw error }
+                return try makeByNames()
+            }
         }
     }
 

@@ -41,9 +41,7 @@ package struct RuntimeError: Error, Sendable, CustomStringConvertible {
         case 127: self.init(.programNotFound, Self.missingProgram(error), errno: error.errno)
         case 126: self.init(.programNotExecutable, "\(error)", errno: error.errno)
         default:
-            if case .mount(_, _, let target, _, _, let kind) = error.step, kind.contains(.noSymlinks),
-                error.errno == .tooManySymbolicLinkLevels
-            {
+            if error.errno == .tooManySymbolicLinkLevels, let target = Self.fixedTarget(error.step) {
                 self.init(
                     .invalid,
                     "\(error.operation): \(target) is a symlink in the image, which could lead the mount anywhere",
@@ -53,6 +51,15 @@ package struct RuntimeError: Error, Sendable, CustomStringConvertible {
             } else {
                 self.init(Self.code(error.errno), "\(error)", errno: error.errno)
             }
+        }
+    }
+
+    /// Where a step mounts, if that may be no symlink.
+    private static func fixedTarget(_ step: LaunchStep?) -> String? {
+        switch step {
+        case .mount(_, _, let target, _, _, let kind) where kind.contains(.noSymlinks): target
+        case .mountPrepared(_, _, let target, _, let kind) where kind.contains(.noSymlinks): target
+        default: nil
         }
     }
 

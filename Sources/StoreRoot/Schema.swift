@@ -93,6 +93,11 @@ package enum Schema {
         ) STRICT, WITHOUT ROWID;
         CREATE INDEX containers_by_image ON containers (image);
         CREATE INDEX containers_by_layer ON containers (layer);
+        """,
         """
+        -- Every writing command asks for those that run; by layer, only a repair does.
+        CREATE INDEX containers_running ON containers (created) WHERE status = 'running';
+        DROP INDEX containers_by_layer;
+        """,
     ]
 }

@@ -94,8 +94,7 @@ private final class RuntimeContainer: HeldContainer {
         guard let cgroup = container.cgroup else { return (exit.code, false) }
         let kills = cgroup.statistics().outOfMemoryKills ?? 0
         // What is left of it must not fail the rest: whoever takes the container's lock next tries again.
-        try? cgroup.kill()
-        try? cgroup.remove()
+        try? cgroup.end()
         return (exit.code, kills > 0)
     }
 }

@@ -21,7 +21,10 @@ extension Parsed {
         for option in globals.pairs("storage-opt") { options.driverOptions[option.key] = option.value }
         options.isDurable = durable
         options.warn = { Console.errors.write("WARNING: \($0)\n") }
-        return try Engine(options, access: access == .read ? .read : .write)
+        let engine = try Engine(options, access: access == .read ? .read : .write)
+        // Its database and descriptors are the kernel's to close, which is quicker at it.
+        _ = Unmanaged.passRetained(engine)
+        return engine
     }
 }
 

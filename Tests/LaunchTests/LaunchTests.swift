@@ -90,6 +90,47 @@ struct LaunchTests {
         #expect(try launch.finish().wait() == .exited(0))
     }
 
+    @Test func secondPartBringsItsDescriptors() throws {
+        var pipe: [CInt] = [-1, -1]
+        #expect(Glibc.pipe(&pipe) == 0)
+        let reader = OwnedFD(adopting: pipe[0])
+        var writer: OwnedFD? = OwnedFD(adopting: pipe[1])
+        let null = try Files.open("/dev/null", O_RDONLY)
+        var launch = try LaunchPlan([.umask(0)]).launch(continues: true)
+        let streams = LaunchStep.standardIO(input: null.raw, output: pipe[1], error: 2)
+        try launch.proceed(plan([streams, .closeRest], "sh", "-c", "umask; ls /proc/self/fd; exit 4"))
+        writer = nil
+        _ = writer == nil
+        let process = try launch.finish()
+        let output = try Files.contents(of: reader.raw, limit: 1024)
+        #expect(String(decoding: output, as: UTF8.self) == "0000\n0\n1\n2\n3\n")
+        #expect(try process.wait() == .exited(4))
+    }
+
+    @Test func failingStepOfEitherPartIsNamed() throws {
+        let wrong = LaunchStep.changeDirectory(path: "/no/such", create: false)
+        func start(_ first: [LaunchStep], _ second: [LaunchStep]) throws {
+            var launch = try LaunchPlan(first).launch(continues: true)
+            usleep(20_000)  // the first part may fail before the second is sent
+            try launch.proceed(plan(second, "true"))
+            #expect(try launch.finish().wait() == .exited(0))
+        }
+        try start([.umask(0)], [.sessionKeyring])
+        for (first, second) in [([.umask(0), wrong], []), ([.umask(0)], [.sessionKeyring, wrong])] {
+            let error = #expect(throws: LaunchError.self) { try start(first, second) }
+            #expect(error?.step == wrong)
+            #expect(error?.errno == .noSuchFileOrDirectory)
+        }
+    }
+
+    @Test func processWhoseSecondPartNeverComesEnds() throws {
+        func begin() throws -> CInt { try LaunchPlan([.umask(0)]).launch(continues: true).pid }
+        let pid = try begin()
+        var status: CInt = 0
+        #expect(waitpid(pid, &status, 0) == pid)
+        #expect(status == 125 << 8)
+    }
+
     @Test func initReapsAndForwards() throws {
         let script = "trap 'exit 5' TERM; echo ready >&9; while :; do sleep 0.05; done"
         var pipe: [CInt] = [-1, -1]

@@ -52,7 +52,13 @@ final class BusyboxRoot {
     }
 
     /// Runs it to its end; what it wrote to its output and error.
-    func run(_ spec: Spec, options: StartOptions = StartOptions()) throws -> Outcome {
+    ///
+    /// - Parameter begun: its process, if that began before.
+    func run(
+        _ spec: Spec,
+        options: StartOptions = StartOptions(),
+        begun: consuming BegunContainer? = nil
+    ) throws -> Outcome {
         var ends: [CInt] = [-1, -1]
         try system("pipe") { clinux_pipe(&ends) }
         let reader = OwnedFD(adopting: ends[0])
@@ -60,7 +66,8 @@ final class BusyboxRoot {
         let null = try Files.open("/dev/null", O_RDONLY)
         var options = options
         options.io = .descriptors(input: null.raw, output: ends[1], error: ends[1])
-        let container = try Container.start(spec, root: .mount(mount()), options: options).finish()
+        let container = try Container.start(spec, root: .mount(mount()), options: options, begun: begun)
+            .finish()
         writer = nil
         _ = writer == nil
         let output = try Files.contents(of: reader.raw, limit: 1 << 20)

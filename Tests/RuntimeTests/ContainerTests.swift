@@ -48,6 +48,47 @@ struct ContainerTests {
         #expect(answer == "crw-rw-rw-\ndrwxrwxrwt\n", "\(answer)")
     }
 
+    @Test func processThatBeganBeforeGivesTheSameContainer() throws {
+        for name in ["stat", "readlink", "grep", "umask"] {
+            try system("symlink") { symlink("busybox", root.path.appending("bin/\(name)").string) }
+        }
+        let script = """
+            cat /proc/self/mounts /proc/net/dev /proc/self/cgroup; hostname; umask; id; ls -a / /dev /proc /sys
+            stat -c '%n %F %a %u:%g %t:%T %N' /dev/* /dev/shm /dev/pts/* /proc/kcore /proc/keys
+            grep -E '^(Cap|NoNewPrivs|Seccomp|Groups|Sig|NS)' /proc/self/status
+            ls /proc/1/fd /sys/class/net; : > /proc/sys/kernel/domainname
+            """
+        var spec = BusyboxRoot.spec(script)
+        spec.linux.resources.memory = 64 << 20
+        spec.linux.resources.pids = 50
+        for network in [true, false] {
+            if !network { spec.linux.namespaces.removeAll { $0.kind == .network } }
+            var options = StartOptions()
+            options.cgroup = "/strata-test-\(getpid())-begun"
+            let whole = try root.run(spec, options: options)
+            let begun = try root.run(spec, options: options, begun: Container.begin(spec))
+            func lines(_ outcome: BusyboxRoot.Outcome) -> [String] {
+                // Numbers of processes and of what passes through the host's network differ from moment to moment.
+                outcome.output.split(separator: "\n").map(String.init).filter {
+                    Int($0) == nil && (network || !$0.contains(": "))
+                }
+            }
+            #expect(lines(begun) == lines(whole))
+            #expect(lines(whole).count > 60)
+        }
+    }
+
+    @Test func beginningThatDoesNotFitIsLeftAside() throws {
+        let spec = BusyboxRoot.spec("cat /proc/self/mounts | busybox wc -l; ls /sys/class/net")
+        var other = spec
+        other.linux.namespaces.removeAll { $0.kind == .network }
+        other.mounts.removeAll { $0.destination == "/dev/mqueue" }
+        guard let begun = Container.begin(other) else { return }  // cgroup v2: nothing begins before
+        let whole = try root.run(spec)
+        #expect(try root.run(spec, begun: begun) == whole)
+        #expect(whole.output.hasSuffix("lo\n"))
+    }
+
     @Test func hostIsOutOfReach() throws {
         try Files.replace(root.path.appending("mark"), with: [], mode: 0o644)
         #expect(

@@ -5,6 +5,9 @@
  * A header, then `steps` steps one after the other: the operation, the count of its arguments, the arguments as
  * 64-bit words. A text, block or vector argument is an offset from the plan's start (0: none). A vector is words,
  * each the offset of a text, and ends with 0. The plan has no pointers; the interpreter maps it privately.
+ *
+ * A plan may be in two parts, so that a process can begin before all is known: after the first one's steps the second
+ * comes over the control socket, a memfd first and then the descriptors that its steps use.
  */
 #ifndef CLINUX_LAUNCH_PLAN_H
 #define CLINUX_LAUNCH_PLAN_H
@@ -16,6 +19,11 @@ struct clinux_plan_header {
     /* The socket (SOCK_SEQPACKET) to the engine: failures and the terminal go out on it. */
     int32_t control;
     uint32_t first;
+    /* Whether another part follows this one's steps. */
+    uint32_t continues;
+    /* Of a second part: where the offsets of `descriptor_count` words stand, each word the index of a descriptor that
+     * came with the part, to be replaced by its number. */
+    uint32_t descriptors, descriptor_count, unused;
 };
 
 struct clinux_plan_step {
@@ -31,7 +39,9 @@ struct clinux_plan_message {
 
 enum {
     CLINUX_PLAN_MAGIC = 0x504c5453,
-    CLINUX_PLAN_VERSION = 1,
+    CLINUX_PLAN_VERSION = 2,
+    CLINUX_PLAN_MOST_DESCRIPTORS = 200, /* with a second part; the kernel takes 253 in one message */
+    CLINUX_PLAN_MOST_PREPARED = 16,
     CLINUX_PLAN_FAILED = 1,
     CLINUX_PLAN_TERMINAL = 2,
 };
@@ -80,6 +90,8 @@ enum {
     CLINUX_STEP_EXEC = 40,        /* [t program, v argv, v environment, t PATH] */
     CLINUX_STEP_KEYRING = 41,     /* [] a session keyring of its own */
     CLINUX_STEP_SET_ATTRIBUTES = 42, /* [t path, n set] of the mount whose root is at path */
+    CLINUX_STEP_PREPARE = 43,     /* [n slot, t type, t source, v options] a file system that is mounted later */
+    CLINUX_STEP_MOUNT_PREPARED = 44, /* [n slot, t target, n attributes, n CLINUX_TARGET_*] */
 };
 
 /* How a mount's target is made when it is missing, and what it may be. */

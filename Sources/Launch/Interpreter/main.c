@@ -9,13 +9,8 @@
 #include "plan.h"
 
 #include <linux/fcntl.h>
-#include <linux/mman.h>
 #include <linux/prctl.h>
 #include <linux/sched.h>
-
-#ifndef MAP_PRIVATE
-#define MAP_PRIVATE 2
-#endif
 
 void *memcpy(void *to, const void *from, size_t count)
 {
@@ -113,6 +108,8 @@ static long do_step(struct state *s, uint32_t operation, args a)
     case CLINUX_STEP_CLOSE_REST: return SYS3(__NR_close_range, 3, ~0U, 4 /* CLOSE_RANGE_CLOEXEC */);
     case CLINUX_STEP_INIT: return step_init(s);
     case CLINUX_STEP_EXEC: return step_exec(s, a);
+    case CLINUX_STEP_PREPARE: return step_prepare(s, a);
+    case CLINUX_STEP_MOUNT_PREPARED: return step_mount_prepared(s, a);
     case CLINUX_STEP_KEYRING: return session_keyring();
     default: return -ENOSYS;
     }
@@ -126,6 +123,21 @@ static _Noreturn void fail(int control, uint32_t index, long error)
     leave(error == -ENOENT || error == -ENOTDIR ? 127 : 126);
 }
 
+/* Does the steps of one part, the first of which is the plan's step `done`; how many have been done with them. */
+static uint32_t do_part(struct state *s, uint32_t done)
+{
+    const struct clinux_plan_header *header = (const void *)s->plan;
+    const char *at = s->plan + header->first;
+    for (uint32_t index = 0; index < header->steps; index++) {
+        const struct clinux_plan_step *step = (const void *)at;
+        long result = do_step(s, step->operation, step->arguments);
+        if (result < 0)
+            fail(s->control, done + index, result);
+        at += sizeof *step + 8 * (size_t)step->count;
+    }
+    return done + header->steps;
+}
+
 __attribute__((used)) _Noreturn void interpreter_main(const long *stack)
 {
     /* Nobody in the container's pid namespace may look into this process. */
@@ -134,27 +146,15 @@ __attribute__((used)) _Noreturn void interpreter_main(const long *stack)
     long fd = 0;
     while (*argument >= '0' && *argument <= '9')
         fd = fd * 10 + (*argument++ - '0');
-    long size = SYS3(__NR_lseek, fd, 0, 2 /* SEEK_END */);
-    if (size < (long)sizeof(struct clinux_plan_header))
-        leave(125);
-    long map = SYS6(__NR_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
-    if (map < 0 && map > -4096)
-        leave(125);
-    close_fd(fd);
-
-    struct state state = {.plan = (char *)map, .root = -1};
-    const struct clinux_plan_header *header = (const void *)state.plan;
-    if (header->magic != CLINUX_PLAN_MAGIC || header->version != CLINUX_PLAN_VERSION)
-        leave(125);
-    state.control = header->control;
+    struct state state = {.plan = map_plan(fd), .root = -1};
+    state.control = ((const struct clinux_plan_header *)(const void *)state.plan)->control;
     SYS3(__NR_fcntl, state.control, F_SETFD, 1 /* FD_CLOEXEC */);
-    const char *at = state.plan + header->first;
-    for (uint32_t index = 0; index < header->steps; index++) {
-        const struct clinux_plan_step *step = (const void *)at;
-        long result = do_step(&state, step->operation, step->arguments);
-        if (result < 0)
-            fail(state.control, index, result);
-        at += sizeof *step + 8 * (size_t)step->count;
+    for (int slot = 0; slot < CLINUX_PLAN_MOST_PREPARED; slot++)
+        state.prepared[slot] = -EBADF;
+    uint32_t done = do_part(&state, 0);
+    while (((const struct clinux_plan_header *)(const void *)state.plan)->continues) {
+        receive_part(&state);
+        done = do_part(&state, done);
     }
     leave(0);
 }

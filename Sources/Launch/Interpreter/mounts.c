@@ -11,8 +11,8 @@
 #define O_PATH 010000000
 #endif
 
-/* A detached file system with options `key` or `key=value`. */
-static long new_mount(const struct state *s, const char *type, const char *source, uint64_t *options, uint64_t attributes)
+/* The context of a new file system with options `key` or `key=value`. */
+static long new_file_system(const struct state *s, const char *type, const char *source, uint64_t *options)
 {
     long context = SYS2(__NR_fsopen, type, FSOPEN_CLOEXEC);
     if (context < 0)
@@ -35,9 +35,24 @@ static long new_mount(const struct state *s, const char *type, const char *sourc
     if (result >= 0)
         result = SYS5(__NR_fsconfig, context, FSCONFIG_CMD_CREATE, 0, 0, 0);
     if (result >= 0)
-        result = SYS3(__NR_fsmount, context, FSMOUNT_CLOEXEC, attributes);
+        return context;
     close_fd(context);
     return result;
+}
+
+/* The one mount, detached, that a file system's context, which is closed, can make. */
+static long mount_context(long context, uint64_t attributes)
+{
+    if (context < 0)
+        return context;
+    long mount = SYS3(__NR_fsmount, context, FSMOUNT_CLOEXEC, attributes);
+    close_fd(context);
+    return mount;
+}
+
+static long new_mount(const struct state *s, const char *type, const char *source, uint64_t *options, uint64_t attributes)
+{
+    return mount_context(new_file_system(s, type, source, options), attributes);
 }
 
 static long attach_at(const struct state *s, long mount, const char *path, uint64_t kind)
@@ -61,6 +76,28 @@ long step_mount(const struct state *s, args a)
     if (mount == -ENODEV && (a[5] & CLINUX_TARGET_OPTIONAL))
         return 0;
     return attach_at(s, mount, text(s, a[2]), a[5]);
+}
+
+/* A file system that this kernel has not counts when it is to be mounted. */
+long step_prepare(struct state *s, args a)
+{
+    if (a[0] >= CLINUX_PLAN_MOST_PREPARED)
+        return -EINVAL;
+    uint64_t *options = a[3] ? (uint64_t *)(s->plan + a[3]) : NULL;
+    long context = new_file_system(s, text(s, a[1]), text(s, a[2]), options);
+    s->prepared[a[0]] = (int)context;
+    return context == -ENODEV || context >= 0 ? 0 : context;
+}
+
+/* Mounted now and not before, so that mounts are listed in the order in which they were attached. */
+long step_mount_prepared(const struct state *s, args a)
+{
+    if (a[0] >= CLINUX_PLAN_MOST_PREPARED)
+        return -EINVAL;
+    long mount = mount_context(s->prepared[a[0]], a[2]);
+    if (mount == -ENODEV && (a[3] & CLINUX_TARGET_OPTIONAL))
+        return 0;
+    return attach_at(s, mount, text(s, a[1]), a[3]);
 }
 
 long step_attach(const struct state *s, args a)

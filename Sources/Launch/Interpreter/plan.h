@@ -11,6 +11,8 @@ struct state {
     int control;
     /* The container's root to be: everything inside it is resolved from here. */
     int root;
+    /* Contexts of file systems that have been made, by slot, or why there is none (a negative errno). */
+    int prepared[CLINUX_PLAN_MOST_PREPARED];
 };
 
 /* The arguments of one step. */
@@ -46,7 +48,13 @@ long step_sysctl(const struct state *s, args a);
 long step_chdir(const struct state *s, args a);
 long check_device(long fd, uint32_t major, uint32_t minor);
 
+/* parts.c */
+char *map_plan(long fd);
+void receive_part(struct state *s);
+
 /* mounts.c */
+long step_prepare(struct state *s, args a);
+long step_mount_prepared(const struct state *s, args a);
 long step_mount(const struct state *s, args a);
 long step_attach(const struct state *s, args a);
 long step_bind_device(const struct state *s, args a);

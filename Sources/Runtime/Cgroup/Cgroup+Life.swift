@@ -73,6 +73,22 @@ extension Cgroup {
         throw RuntimeError(.system, "kill cgroup \(path): processes are still there after 10 s")
     }
 
+    /// Ends whatever is left in it and removes it; absent is success.
+    package func end() throws(RuntimeError) {
+        // Nearly always nothing is left.
+        if isRemovedAsEmpty() { return }
+        try kill()
+        try remove()
+    }
+
+    /// Tries one call a directory, the freezer's first, which knows all processes.
+    private func isRemovedAsEmpty() -> Bool {
+        for directory in possibleDirectories {
+            do throws(SystemError) { try Files.unlink(directory, isDirectory: true) } catch { return false }
+        }
+        return true
+    }
+
     /// Removes it; absent is success.
     ///
     /// A process that has just died holds it a little longer.

@@ -71,13 +71,16 @@ package struct Cgroup: Sendable, Equatable {
 
     /// The directories that exist.
     package func directories() -> [FilePath] {
-        let candidates =
-            hierarchies.version == .v1
-            ? ["freezer", "devices", "memory", "cpu", "cpuacct", "cpuset", "pids", "blkio", "hugetlb"].map(
-                directory
-            )
-            : [directory("")]
-        return candidates.filter { (try? Files.status($0)?.kind) == .directory }
+        possibleDirectories.filter { (try? Files.status($0)?.kind) == .directory }
+    }
+
+    /// The freezer's first.
+    var possibleDirectories: [FilePath] {
+        if hierarchies.version == .v2 { return [directory("")] }
+        let controllers = [
+            "freezer", "devices", "memory", "cpu", "cpuacct", "cpuset", "pids", "blkio", "hugetlb",
+        ]
+        return controllers.map(directory)
     }
 
     /// Makes it, with limits set.

@@ -12,10 +12,13 @@ package enum Container {
     /// `StartingContainer.finish` waits until the program runs.
     ///
     /// `spec.root.path` is not looked at. The cgroup, if `options` name one, is made here.
+    ///
+    /// - Parameter begun: its process, if that began before.
     package static func start(
         _ spec: Spec,
         root: consuming ContainerRoot,
-        options: StartOptions
+        options: StartOptions,
+        begun: consuming BegunContainer? = nil
     ) throws(RuntimeError) -> StartingContainer {
         let hierarchies = CgroupHierarchies.detect()
         let seccomp: SeccompProgram? =
@@ -34,6 +37,9 @@ package enum Container {
             cgroup = made
         }
         do throws(RuntimeError) {
+            if let hierarchies, let begun = consume begun, begun.fits(spec) {
+                return try proceed(begun, spec, consume root, options, hierarchies, cgroup, seccomp)
+            }
             return try launch(spec, consume root, options, hierarchies, cgroup, seccomp)
         } catch {
             try? cgroup?.remove()
@@ -42,14 +48,43 @@ package enum Container {
     }
 
     /// The plan of such a start, for `--dry-run`: nothing is made or started, and any mount stands for the root.
-    package static func plan(_ spec: Spec, options: StartOptions) throws(RuntimeError) -> LaunchPlan {
-        var composer = PlanComposer(spec, options, CgroupHierarchies.detect())
+    ///
+    /// - Parameter begins: whether its process would begin before (`begin`).
+    package static func plan(
+        _ spec: Spec,
+        options: StartOptions,
+        begins: Bool = false
+    ) throws(RuntimeError) -> LaunchPlan {
+        let first = begins ? beginning(of: spec) : nil
+        var composer = PlanComposer(spec, options, CgroupHierarchies.detect(), after: first?.work)
         let maps = composer.hasUserNamespace ? options.gate ?? 3 : nil
         try composer.context(cgroup: nil, idMapsWritten: maps)
         let root = try attempt("open /") { () throws(SystemError) in try Files.open("/", O_RDONLY) }
         try composer.fileSystem(.mount(root))
         try composer.process(spec.process, seccomp: nil)
-        return LaunchPlan(composer.steps)
+        return LaunchPlan((first?.plan.steps ?? []) + composer.steps)
+    }
+
+    private static func proceed(
+        _ begun: consuming BegunContainer,
+        _ spec: Spec,
+        _ root: consuming ContainerRoot,
+        _ options: StartOptions,
+        _ hierarchies: CgroupHierarchies,
+        _ cgroup: Cgroup?,
+        _ seccomp: SeccompProgram?
+    ) throws(RuntimeError) -> StartingContainer {
+        var composer = PlanComposer(spec, options, hierarchies, after: begun.work)
+        try composer.context(cgroup: cgroup, idMapsWritten: nil)
+        try composer.fileSystem(consume root)
+        try composer.process(spec.process, seccomp: seccomp)
+        do throws(LaunchError) {
+            try begun.launch.proceed(LaunchPlan(composer.steps))
+            withExtendedLifetime(composer.held) {}
+            return StartingContainer(launch: begun.launch, cgroup: cgroup)
+        } catch {
+            throw RuntimeError(error)
+        }
     }
 
     private static func launch(
@@ -107,6 +142,13 @@ package struct StartingContainer: ~Copyable, Sendable {
 
     /// Of the engine's pid namespace.
     package var pid: CInt { launch.pid }
+
+    /// Ends it before its program runs; nothing is left.
+    package consuming func abandon() {
+        let group = cgroup
+        launch.abandon()
+        try? group?.remove()
+    }
 
     /// Waits until the container's program runs.
     ///

@@ -30,28 +30,37 @@ struct MountOptions: Equatable {
         }
     }
 
-    private static let attributes: [String: MountAttributes] = [
-        "ro": .readOnly, "nosuid": .noSetUID, "nodev": .noDevices, "noexec": .noExec,
-        "noatime": .noAccessTime,
-        "strictatime": .strictAccessTime, "nodiratime": .noDirectoryAccessTime,
-        "nosymfollow": .noSymlinkFollow,
-    ]
-
-    private static let opposites: [String: MountAttributes] = [
-        "rw": .readOnly, "suid": .noSetUID, "dev": .noDevices, "exec": .noExec, "atime": .noAccessTime,
-        "diratime": .noDirectoryAccessTime, "symfollow": .noSymlinkFollow,
-    ]
-
     private mutating func attribute(_ option: String) -> Bool {
-        if let attribute = Self.attributes[option] {
+        guard let (attribute, isOn) = Self.attribute(named: option) else { return false }
+        if isOn {
             set.insert(attribute)
             clear.remove(attribute)
-        } else if let attribute = Self.opposites[option] {
+        } else {
             set.remove(attribute)
             clear.insert(attribute)
-        } else {
-            return false
         }
         return true
+    }
+
+    /// A switch, since a dictionary would be built anew by every command.
+    private static func attribute(named option: String) -> (MountAttributes, isOn: Bool)? {
+        switch option {
+        case "ro": (.readOnly, true)
+        case "rw": (.readOnly, false)
+        case "nosuid": (.noSetUID, true)
+        case "suid": (.noSetUID, false)
+        case "nodev": (.noDevices, true)
+        case "dev": (.noDevices, false)
+        case "noexec": (.noExec, true)
+        case "exec": (.noExec, false)
+        case "noatime": (.noAccessTime, true)
+        case "atime": (.noAccessTime, false)
+        case "strictatime": (.strictAccessTime, true)
+        case "nodiratime": (.noDirectoryAccessTime, true)
+        case "diratime": (.noDirectoryAccessTime, false)
+        case "nosymfollow": (.noSymlinkFollow, true)
+        case "symfollow": (.noSymlinkFollow, false)
+        default: nil
+        }
     }
 }

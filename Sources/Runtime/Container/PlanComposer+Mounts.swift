@@ -74,6 +74,16 @@ extension PlanComposer {
         let fixed = ["/proc", "/dev", "/sys", "/dev/pts"].contains(mount.destination)
         var kind: TargetKind = fixed ? [.directory, .noSymlinks] : .directory
         if type == "mqueue" { kind.insert(.optional) }
+        if let slot = begun?.slot(of: mount) {
+            let step = LaunchStep.mountPrepared(
+                slot: slot,
+                type: type,
+                target: mount.destination,
+                attributes: mountOptions.set,
+                targetKind: kind
+            )
+            return steps.append(step)
+        }
         steps.append(
             .mount(
                 type: type,
@@ -142,7 +152,7 @@ extension PlanComposer {
     private static let readable: Set<String> = ["memory", "cpu", "cpuset", "pids"]
 
     /// The default nodes and links, right after `/dev` is mounted.
-    mutating func addDevices() throws(RuntimeError) {
+    mutating func addDevices() {
         for device in SpecDefaults.devices { add(device) }
         for link in SpecDefaults.deviceLinks {
             steps.append(.symlink(target: link.target, path: link.path))

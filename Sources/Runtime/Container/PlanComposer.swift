@@ -14,16 +14,24 @@ struct PlanComposer {
     let spec: Spec
     let options: StartOptions
     let hierarchies: CgroupHierarchies?
+    /// What the process has made already, if it began before all was known.
+    let begun: BegunContainer.Work?
     var steps: [LaunchStep] = []
     /// Descriptors that the steps name and that must stay open until the process has them.
     var held: [SharedFD] = []
 
     var hasUserNamespace: Bool { spec.linux.newNamespaces.contains(.user) }
 
-    init(_ spec: Spec, _ options: StartOptions, _ hierarchies: CgroupHierarchies?) {
+    init(
+        _ spec: Spec,
+        _ options: StartOptions,
+        _ hierarchies: CgroupHierarchies?,
+        after begun: BegunContainer.Work? = nil
+    ) {
         self.spec = spec
         self.options = options
         self.hierarchies = hierarchies
+        self.begun = begun
     }
 
     mutating func hold(_ fd: consuming OwnedFD) -> CInt {
@@ -60,7 +68,7 @@ struct PlanComposer {
         steps.append(.sessionKeyring)
         if let name = spec.hostname { steps.append(.hostname(name)) }
         if let name = spec.domainname { steps.append(.domainname(name)) }
-        if spec.linux.newNamespaces.contains(.network) { steps.append(.loopback) }
+        if begun == nil, spec.linux.newNamespaces.contains(.network) { steps.append(.loopback) }
     }
 
     /// The child writes `0` to each `tasks` itself: moving it by its pid through `cgroup.procs` waits for an RCU grace
@@ -92,7 +100,7 @@ struct PlanComposer {
             try add(mount)
             if mount.destination == "/dev" && !mount.isBind {
                 hasDevices = true
-                try addDevices()
+                addDevices()
             }
         }
         if hasDevices || !spec.linux.devices.isEmpty { try addExtraDevices() }

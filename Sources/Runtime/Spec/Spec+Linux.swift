@@ -22,9 +22,9 @@ extension Spec {
 
         /// The namespaces to be made new (those without a path).
         package var newNamespaces: Namespaces {
-            var kinds: Namespaces = []
-            for namespace in namespaces where namespace.path == nil { kinds.insert(namespace.kind) }
-            return kinds
+            var kinds: UInt64 = 0
+            for namespace in namespaces where namespace.path == nil { kinds |= namespace.kind.rawValue }
+            return Namespaces(rawValue: kinds)
         }
     }
 

@@ -39,6 +39,7 @@ enum RunVerb: Verb {
         var options = try ContainerOptions(parsed)
         options.detached = parsed.flag("detach")
         let attachment = options.detached ? Attachment() : try Attachment(parsed)
+        let begun = parsed.flag("dry-run") ? nil : Engine.begin(options)
         let engine = try parsed.engine(.write)
         if parsed.flag("dry-run") {
             Console.output.write(try engine.launchPlan(options) + "\n")
@@ -49,6 +50,6 @@ enum RunVerb: Verb {
             Console.output.write("\(record.id)\n")
             return 0
         }
-        return try engine.run(options, attachment)
+        return try engine.run(options, attachment, begun: begun)
     }
 }
