@@ -5,9 +5,9 @@ import TestGates
 import Testing
 
 /// Containers as a user starts them, on each driver.
-@Suite(.requires(.root, .overlay, .program("busybox")), .serialized)
+@Suite(.requires(.root, .overlay, .path("/dev/fuse"), .program("busybox")), .serialized)
 struct RunTests {
-    static let drivers = ["overlay2", "vfs"]
+    static let drivers = ["overlay2", "unionfs", "vfs"]
 
     @Test(arguments: drivers)
     func printsAndGivesTheExitCode(driver: String) throws {

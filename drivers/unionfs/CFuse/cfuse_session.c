@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -276,6 +277,13 @@ int cfuse_help(struct fuse_session *session, int device, int number)
             poll(&waiting, 1, 10);
         }
     }
+}
+
+_Noreturn void cfuse_end(int code)
+{
+    /* The end of a process frees its memory first, which takes longer. */
+    syscall(SYS_close_range, 3u, ~0u, 0u);
+    _exit(code);
 }
 
 int cfuse_clone_device(int device)

@@ -6,10 +6,14 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -186,6 +190,38 @@ int cfuse_lock(int fd)
 }
 
 int cfuse_fork(void) { RESULT(fork()); }
+
+int cfuse_fusermount(const char *target, const char *options)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair)) return -errno;
+    pid_t child = fork();
+    if (child < 0) return -errno;
+    if (child == 0) {
+        char number[16];
+        close(pair[1]);
+        snprintf(number, sizeof number, "%d", pair[0]);
+        setenv("_FUSE_COMMFD", number, 1);
+        execlp("fusermount3", "fusermount3", "-o", options, "--", target, (char *)NULL);
+        _exit(127);
+    }
+    close(pair[0]);
+    char byte, control[CMSG_SPACE(sizeof(int))];
+    struct iovec data = {.iov_base = &byte, .iov_len = 1};
+    struct msghdr message = {
+        .msg_iov = &data, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    ssize_t count;
+    do count = recvmsg(pair[1], &message, MSG_CMSG_CLOEXEC);
+    while (count < 0 && errno == EINTR);
+    close(pair[1]);
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+    struct cmsghdr *header = count > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    if (!header || header->cmsg_type != SCM_RIGHTS) return WEXITSTATUS(status) == 127 ? -ENOENT : -EPERM;
+    int fd;
+    memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    return fd;
+}
 
 int cfuse_attribute_ioctl(unsigned int command, size_t *in, size_t *out)
 {

@@ -282,7 +282,7 @@ extension UnionFS {
 
     /// Gives a copy the owner, mode and extended attributes of its source.
     func describe(_ copy: Place, as status: stat, _ source: Place, layer: Int32) throws(Failure) {
-        if status.st_uid != geteuid() || status.st_gid != getegid() {
+        if status.st_uid != ownUID || status.st_gid != ownGID {
             try check(cfuse_chown(copy.fd, copy.name, status.st_uid, status.st_gid))
         }
         try copyAttributes(source, to: copy, skipsOverlay: layers[Int(layer)].readsOverlayForm)

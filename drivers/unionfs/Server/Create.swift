@@ -127,6 +127,7 @@ extension UnionFS {
             } else {
                 node = try add(name, to: directory, status)
             }
+            node.hasNoCapability = true
             let entry = try entry(node, status)
             let handle = makeHandle(node, flags: flags, fd: fd)
             try chooseBacking(for: handle, Place(fd), isNew: true)
@@ -192,7 +193,7 @@ extension UnionFS {
 
     /// Makes the caller the owner of what was made.
     func own(_ place: Place, below directory: Node, _ mode: mode_t, _ caller: Caller) throws(Failure) {
-        if caller.uid == geteuid(), caller.gid == getegid() { return }
+        if caller.uid == ownUID, caller.gid == ownGID { return }
         let parent = try Place(descriptor(of: directory, layer: 0)).status()
         let gid = parent.st_mode & S_ISGID != 0 ? UInt32.max : caller.gid
         try check(cfuse_chown(place.fd, place.name, caller.uid, gid))

@@ -14,8 +14,7 @@ struct Refusal: Error {
 
 /// Opens the directories that the options name and makes the union of them.
 enum Assembly {
-    /// - Parameter device: /dev/fuse, for backing files.
-    static func union(_ options: Options, device: CInt) throws -> UnionFS {
+    static func union(_ options: Options) throws -> UnionFS {
         var opened: [(fd: CInt, status: FileStatus, name: String)] = []
         if let upper = options.upper, !options.isReadOnly { opened.append(try open("upperdir", upper)) }
         // Read-only, the upper is one more layer.
@@ -48,7 +47,6 @@ enum Assembly {
                 layers: layers,
                 work: work,
                 inodes: inodes,
-                device: device,
                 links: LinkTable(layers: layers, notes: opened.map { notes(of: $0.name, options) }),
                 descriptors: Int(clamping: limit.rlim_cur)
             )
@@ -145,16 +143,34 @@ extension FileStatus {
 
 /// The fuse file system itself.
 enum FuseMount {
-    static func openDevice() throws -> CInt {
+    /// A connection, and whether it is still to be attached: an ordinary user's is mounted by fusermount3 at once.
+    static func connect(_ options: Options) throws -> (device: CInt, isDetached: Bool) {
         do throws(SystemError) {
-            return try Files.open("/dev/fuse", O_RDWR).release()
+            if try mayMount() { return (try Files.open("/dev/fuse", O_RDWR).release(), true) }
         } catch {
             throw Refusal("open /dev/fuse: \(error.errno); is the module fuse loaded?")
         }
+        var words = ["nosuid", "nodev", "default_permissions", "fsname=\(options.source)"]
+        words.append(options.isReadOnly || options.upper == nil ? "ro" : "rw")
+        if options.allowsOthers { words.append("allow_other") }
+        let result = cfuse_fusermount(options.mountPoint, words.joined(separator: ","))
+        if result == -ENOENT {
+            throw Refusal("mount on \(options.mountPoint): needs root, or the program fusermount3")
+        }
+        if result < 0 { throw Refusal("mount on \(options.mountPoint): fusermount3 refuses it") }
+        return (result, false)
     }
 
-    /// Makes the mount, detached, and attaches it.
-    static func attach(_ device: CInt, _ options: Options) throws {
+    private static func mayMount() throws(SystemError) -> Bool {
+        try systemAnswer("fsopen", "fuse", expecting: .notPermitted) {
+            let context = clinux_fsopen("fuse")
+            if context >= 0 { cfuse_close(context) }
+            return context
+        } != nil
+    }
+
+    /// Before anything is made.
+    static func checkMountPoint(_ options: Options) throws {
         guard let status = try? Files.status(FilePath(options.mountPoint)),
             let kind = resolved(options, status)
         else {
@@ -163,16 +179,15 @@ enum FuseMount {
         guard kind == .directory else {
             throw Refusal("mount point \(options.mountPoint) is not a directory")
         }
+    }
+
+    /// Makes the mount, detached, and attaches it.
+    static func attach(_ device: CInt, _ options: Options) throws {
         do throws(SystemError) {
             let mount = try make(device, options)
             try DetachedMount.attach(mount.raw, at: options.mountPoint, below: AT_FDCWD)
         } catch {
-            guard error.errno == .notPermitted else {
-                throw Refusal("mount on \(options.mountPoint): \(error)")
-            }
-            throw Refusal(
-                "mount on \(options.mountPoint): \(error); mounting needs root, or a user namespace"
-            )
+            throw Refusal("mount on \(options.mountPoint): \(error)")
         }
     }
 

@@ -29,6 +29,8 @@ final class Node {
     /// Names in a layer below that were removed in front of it.
     var hiddenLinks: UInt = 0
     var handles: [Handle] = []
+    /// Its last answer about file capabilities, for which the kernel asks before it first writes, was that it has none.
+    var hasNoCapability = false
     /// Of a file below the upper, which does not change; -1: not known.
     var size: Int64 = -1
     /// What is left of an object without a name: O_PATH, or -1.

@@ -41,14 +41,14 @@ struct Server {
                 { argument in
                     guard let argument else { return nil }
                     let helper = Unmanaged<Helper>.fromOpaque(argument).takeRetainedValue()
-                    if cfuse_help(helper.session, helper.device, helper.number) == 0 { _exit(0) }
+                    if cfuse_help(helper.session, helper.device, helper.number) == 0 { cfuse_end(0) }
                     return nil
                 },
                 work.toOpaque()
             )
             if result != 0 { work.release() }
         }
-        _exit(cfuse_serve(session, device, spin, helpers > 0 ? 1 : 0) == 0 ? 0 : 1)
+        cfuse_end(cfuse_serve(session, device, spin, helpers > 0 ? 1 : 0) == 0 ? 0 : 1)
     }
 }
 

@@ -17,8 +17,12 @@ final class UnionFS: @unchecked Sendable {
     /// Staging directory below the work directory; -1 without an upper.
     let work: CInt
     let inodes: InodeMap?
-    let device: CInt
+    /// The connection; -1 until there is one.
+    var device: CInt = -1
     let linkTable: LinkTable
+    /// Who makes files.
+    let ownUID = geteuid()
+    let ownGID = getegid()
     let tree = TreeLock()
     let tables = TableLock()
 
@@ -51,14 +55,12 @@ final class UnionFS: @unchecked Sendable {
         layers: [Layer],
         work: CInt,
         inodes: InodeMap?,
-        device: CInt,
         links: LinkTable,
         descriptors: Int
     ) throws(Failure) {
         self.layers = layers
         self.work = work
         self.inodes = inodes
-        self.device = device
         linkTable = links
         isWritable = layers.first?.isUpper ?? false
         mostParts = max(64, descriptors / 3)

@@ -21,8 +21,12 @@ extension UnionFS {
         defer { tree.unlock() }
         let node = try node(id)
         if hides(attribute, of: node) { throw Failure(ENODATA) }
+        let isCapability = strcmp(attribute, capabilityName) == 0
+        if isCapability, node.hasNoCapability { throw Failure(ENODATA) }
         let place = try place(of: node)
-        return try check(cfuse_getxattr(place.fd, place.name, attribute, buffer, size))
+        let result = cfuse_getxattr(place.fd, place.name, attribute, buffer, size)
+        if isCapability { node.hasNoCapability = result == -ENODATA }
+        return try check(result)
     }
 
     /// LISTXATTR: the list's length, in `buffer` if there is one.
@@ -65,6 +69,7 @@ extension UnionFS {
         try bringUp(node)
         let place = try place(of: node)
         node.directory?.defaultACL = -1
+        node.hasNoCapability = false
         try check(cfuse_setxattr(place.fd, place.name, attribute, value, size, flags))
     }
 
@@ -82,3 +87,7 @@ extension UnionFS {
         try check(cfuse_removexattr(place.fd, place.name, attribute))
     }
 }
+
+nonisolated(unsafe) private let capabilityName: UnsafePointer<CChar> = UnsafePointer(
+    strdup("security.capability")
+)

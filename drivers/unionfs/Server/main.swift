@@ -44,13 +44,21 @@ func serve(_ options: Options) {
     }
     do {
         let processors = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
-        let device = try options.device ?? FuseMount.openDevice()
-        let union = try Assembly.union(options, device: device)
+        if options.device == nil { try FuseMount.checkMountPoint(options) }
+        let union = try Assembly.union(options)
+        let connection: (device: CInt, isDetached: Bool)
+        if let device = options.device {
+            connection = (device, false)
+        } else {
+            connection = try FuseMount.connect(options)
+        }
+        let device = connection.device
+        union.device = device
         union.passesThrough = options.passesThrough
         union.isVolatile = options.isVolatile
         union.refusesDirectoryRename = options.refusesDirectoryRename
         let server = try Server(union, device: device, options)
-        if options.device == nil { try FuseMount.attach(device, options) }
+        if connection.isDetached { try FuseMount.attach(device, options) }
         umask(0)
         signal(SIGPIPE, SIG_IGN)
         chdir("/")

@@ -18,6 +18,7 @@ struct UnionTests {
         ("-o lowerdir=lower,upperdir=upper,workdir=/dev/shm mnt", "another file system"),
         ("-o lowerdir=loop mnt", "lowerdir loop"), ("-o lowerdir=lower::upper mnt", "is empty"),
         ("-o lowerdir=file mnt", "lowerdir file"), ("-o lowerdir=lower file", "not a directory"),
+        ("-o lowerdir=lower,upperdir=upper,workdir=work none", "mount point none"),
         ("-o lowerdir=lower,threads=x mnt", "threads"), ("-x mnt", "unknown option"),
         ("-o lowerdir=lower,uidmapping=0:1:1 mnt", "uidmapping"),
     ])
@@ -180,6 +181,21 @@ struct UnionTests {
             try: os.open("x", os.O_CREAT | os.O_WRONLY, dir_fd=d); assert False
             except FileNotFoundError: pass
             END
+            """
+        )
+    }
+
+    @Test(.requires(.program("fusermount3")))
+    func servesAnOrdinaryUser() throws {
+        try Union().run(
+            """
+            chmod 711 . ; mkdir lower/d; echo text > lower/d/file; chown -R 65534:65534 lower upper work mnt
+            mount -t tmpfs none /dev/shm; mknod -m 666 /dev/shm/fuse c 10 229; mount --bind /dev/shm/fuse /dev/fuse
+            as() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
+            as "$PROGRAM" -o lowerdir=lower,upperdir=upper,workdir=work mnt
+            as sh -c 'echo more >> mnt/d/file; mv mnt/d mnt/e; rm mnt/e/file; echo new > mnt/e/new; cat mnt/e/new' > out
+            same "$(cat out)" new "a new file"; same "$(cd upper; find . -type f | sort | tr '\\n' ' ')" './.wh.d ./e/.wh..wh..opq ./e/new ' upper
+            as fusermount3 -u mnt
             """
         )
     }

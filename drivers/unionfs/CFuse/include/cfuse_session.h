@@ -29,6 +29,9 @@ int cfuse_help(struct fuse_session *session, int device, int number);
 void cfuse_begin_long(void);
 void cfuse_end_long(void);
 
+/* Closes every descriptor above 2, so that nothing of the layers' file systems is held any more, and ends the process. */
+_Noreturn void cfuse_end(int code);
+
 /* Another descriptor of the connection of `device`, -errno on failure. */
 int cfuse_clone_device(int device);
 

@@ -57,6 +57,10 @@ int cfuse_lock(int fd);
 /* fork(2), which Swift leaves out; before there are threads. */
 int cfuse_fork(void);
 
+/* Has fusermount3 mount on `target`, which an ordinary user may; gives the connection's descriptor. -ENOENT without that
+ * program, -EPERM where it refuses (it says why on standard error). Before there are threads. */
+int cfuse_fusermount(const char *target, const char *options);
+
 /* ioctls on file attributes that are forwarded: bytes of data in and out, or -1. */
 int cfuse_attribute_ioctl(unsigned int command, size_t *in, size_t *out);
 
