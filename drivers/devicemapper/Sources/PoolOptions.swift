@@ -93,7 +93,7 @@ struct PoolOptions: Sendable, Equatable {
     }
 
     private static func baseSize(_ value: String) throws -> Int64 {
-        guard let size = bytes(value), size >= 64 << 20, size <= 1 << 46 else {
+        guard let size = OptionValue.bytes(value), size >= 64 << 20, size <= 1 << 46 else {
             throw refusal("dm.basesize", value, "it takes a size of 64m to 64t, e.g. 10g")
         }
         return size & ~0xFFFF
@@ -101,7 +101,8 @@ struct PoolOptions: Sendable, Equatable {
 
     /// The kernel takes 64 KiB to 1 GiB in steps of 64 KiB.
     private static func blockSectors(_ value: String) throws -> UInt64 {
-        guard let size = bytes(value), size >= 64 << 10, size <= 1 << 30, size % (64 << 10) == 0 else {
+        guard let size = OptionValue.bytes(value), size >= 64 << 10, size <= 1 << 30, size % (64 << 10) == 0
+        else {
             throw refusal("dm.blocksize", value, "it takes a multiple of 64k up to 1g")
         }
         return UInt64(size / 512)
@@ -111,7 +112,7 @@ struct PoolOptions: Sendable, Equatable {
         if value.hasSuffix("%"), let percent = Int(value.dropLast()), (0...90).contains(percent) {
             return .percent(percent)
         }
-        if let size = bytes(value) { return .bytes(size) }
+        if let size = OptionValue.bytes(value) { return .bytes(size) }
         throw refusal("dm.min_free_space", value, "it takes 0% to 90%, or a size")
     }
 
@@ -121,23 +122,6 @@ struct PoolOptions: Sendable, Equatable {
             throw refusal(key, value, "it takes the absolute path of a block device")
         }
         return FilePath(value)
-    }
-
-    /// A number of bytes with an optional unit: `10g`, `64K`, `512MiB`.
-    static func bytes(_ text: String) -> Int64? {
-        let digits = text.prefix { $0.isASCII && $0.isNumber }
-        guard let number = Int64(digits) else { return nil }
-        let shift: Int64
-        switch text.dropFirst(digits.count).lowercased() {
-        case "", "b": shift = 0
-        case "k", "kb", "kib": shift = 10
-        case "m", "mb", "mib": shift = 20
-        case "g", "gb", "gib": shift = 30
-        case "t", "tb", "tib": shift = 40
-        default: return nil
-        }
-        let (result, overflow) = number.multipliedReportingOverflow(by: 1 << shift)
-        return overflow ? nil : result
     }
 
     private static func refusal(_ key: String, _ value: String, _ remedy: String) -> StorageError {

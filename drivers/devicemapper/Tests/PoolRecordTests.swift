@@ -14,12 +14,12 @@ struct PoolRecordTests {
         ] as [(String, Int64)]
     )
     func sizesAreRead(_ text: String, _ bytes: Int64) {
-        #expect(PoolOptions.bytes(text) == bytes)
+        #expect(OptionValue.bytes(text) == bytes)
     }
 
     @Test(arguments: ["", "g", "1.5g", "-1", "9999999999t", "1 g", "٣"])
     func badSizesAreNot(_ text: String) {
-        #expect(PoolOptions.bytes(text) == nil)
+        #expect(OptionValue.bytes(text) == nil)
     }
 
     @Test func optionsAreTaken() throws {

@@ -2,6 +2,7 @@
 
 import Glibc
 import LinuxSys
+import Storage
 import SystemPackage
 import TestGates
 import Testing

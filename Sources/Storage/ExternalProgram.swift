@@ -2,18 +2,17 @@
 
 import CLinux
 import Glibc
-import LinuxSys
-import Storage
-import SystemPackage
+package import LinuxSys
+package import SystemPackage
 
-/// A program of the system that does what has no library: makes a file system, checks a pool's metadata.
-struct ExternalProgram: Sendable {
-    let path: FilePath
+/// A program of the system that does what has no library: makes a file system, checks one.
+package struct ExternalProgram: Sendable {
+    package let path: FilePath
     /// The Debian package.
-    let package: String
+    package let package: String
 
     /// Looked for in PATH and where system programs lie; an error if it is nowhere.
-    init(_ name: String, package: String) throws {
+    package init(_ name: String, package: String) throws {
         let given = getenv("PATH").map { String(cString: $0) } ?? ""
         let places =
             given.split(separator: ":").map(String.init) + ["/usr/sbin", "/sbin", "/usr/bin", "/bin"]
@@ -24,7 +23,7 @@ struct ExternalProgram: Sendable {
         else {
             throw StorageError(
                 .unsupported,
-                "storage driver devicemapper needs the program \(name), which is not installed",
+                "run \(name), which the storage driver needs: it is not installed",
                 remedy: "install the package \(package)"
             )
         }
@@ -33,7 +32,7 @@ struct ExternalProgram: Sendable {
     }
 
     /// Runs it to its end; its exit code, 128 + N for signal N, and the start of what it printed.
-    func run(_ arguments: [String]) throws(SystemError) -> (code: CInt, output: String) {
+    package func run(_ arguments: [String]) throws(SystemError) -> (code: CInt, output: String) {
         let memory = OwnedFD(adopting: try system("memfd_create") { clinux_memfd_create("output", 0) })
         let pid = try spawn(arguments, output: memory.raw)
         var status: CInt = 0
