@@ -31,15 +31,19 @@ package struct ComparisonCandidates {
     /// Asked for files that the comparison comes across, since what happens to one name can change the group of all.
     package var parentPaths: (UInt64) throws -> [TreePath]
     package var treePaths: (UInt64) throws -> [TreePath]
+    /// Whether a file that has this number in both trees is known to have the same content, without a look at it.
+    package var sharesContent: (UInt64) throws -> Bool
 
     package init(
         root: ComparisonScope,
         parentPaths: @escaping (UInt64) throws -> [TreePath],
-        treePaths: @escaping (UInt64) throws -> [TreePath]
+        treePaths: @escaping (UInt64) throws -> [TreePath],
+        sharesContent: @escaping (UInt64) throws -> Bool = { _ in false }
     ) {
         self.root = root
         self.parentPaths = parentPaths
         self.treePaths = treePaths
+        self.sharesContent = sharesContent
     }
 }
 
@@ -61,6 +65,17 @@ struct LinkedCandidates {
         self.candidates = candidates
         self.device = device
     }
+
+    /// Whether the content of a file need not be read to be known as equal.
+    func shareContent(_ parent: FileStatus, _ tree: FileStatus) throws -> Bool {
+        guard parent.kind == .regular, parent.size >= Self.worthAsking, parent.inode == tree.inode,
+            tree.device == device
+        else { return false }
+        return try candidates.sharesContent(tree.inode)
+    }
+
+    /// Less is read as fast.
+    private static let worthAsking: Int64 = 64 << 10
 
     mutating func note(_ path: TreePath, parent: FileStatus?, tree: FileStatus) {
         seen.insert(path)

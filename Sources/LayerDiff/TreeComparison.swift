@@ -122,12 +122,12 @@ private final class TwoTreeWalk {
         _ scope: ComparisonScope?
     ) throws {
         let names: [PairedName]
-        if let scope, !scope.comparesNames {
-            names = scope.names.keys.sorted(by: >).map { PairedName(name: $0, inParent: true, inTree: true) }
+        if let scope {
+            names = try self.names(in: scope)
         } else {
-            let tree = try Files.sortedList(treeStack.top)
-            let parent = try hasParent ? Files.sortedList(parentStack?.top ?? -1) : []
-            names = pair(parent, tree, scope)
+            let tree = try Files.sortedList(treeStack.top).map(\.name)
+            let parent = try hasParent ? Files.sortedList(parentStack?.top ?? -1).map(\.name) : []
+            names = pair(parent, tree)
         }
         frames.append(
             PairedDirectory(
@@ -141,28 +141,36 @@ private final class TwoTreeWalk {
         )
     }
 
-    /// Both sorted lists as one, in descending order; with a scope, without what it says is equal.
-    private func pair(
-        _ parent: [DirectoryEntry],
-        _ tree: [DirectoryEntry],
-        _ scope: ComparisonScope?
-    ) -> [PairedName] {
+    /// What a scope says may differ in the directories where the stacks are, in descending order.
+    private func names(in scope: ComparisonScope) throws -> [PairedName] {
+        var names = scope.names.keys.map { PairedName(name: $0, inParent: true, inTree: true) }
+        if scope.comparesNames, let parent = parentStack?.top {
+            for difference in try Files.nameDifferences(parent, treeStack.top)
+            where scope.names[difference.name] == nil {
+                names.append(
+                    PairedName(name: difference.name, inParent: difference.inOld, inTree: difference.inNew)
+                )
+            }
+        }
+        names.sort { $0.name > $1.name }
+        return names
+    }
+
+    /// Both sorted lists as one, in descending order.
+    private func pair(_ parent: [TreePath], _ tree: [TreePath]) -> [PairedName] {
         var names: [PairedName] = []
-        if scope == nil { names.reserveCapacity(max(parent.count, tree.count)) }
+        names.reserveCapacity(max(parent.count, tree.count))
         var (old, new) = (parent.count - 1, tree.count - 1)
         while old >= 0 || new >= 0 {
-            if old >= 0, new >= 0, parent[old].name == tree[new].name {
-                let isEqual = parent[old].inode == tree[new].inode && scope?.names[tree[new].name] == nil
-                if scope == nil || !isEqual {
-                    names.append(PairedName(name: tree[new].name, inParent: true, inTree: true))
-                }
+            if old >= 0, new >= 0, parent[old] == tree[new] {
+                names.append(PairedName(name: tree[new], inParent: true, inTree: true))
                 old -= 1
                 new -= 1
-            } else if new < 0 || (old >= 0 && tree[new].name < parent[old].name) {
-                names.append(PairedName(name: parent[old].name, inParent: true, inTree: false))
+            } else if new < 0 || (old >= 0 && tree[new] < parent[old]) {
+                names.append(PairedName(name: parent[old], inParent: true, inTree: false))
                 old -= 1
             } else {
-                names.append(PairedName(name: tree[new].name, inParent: false, inTree: true))
+                names.append(PairedName(name: tree[new], inParent: false, inTree: true))
                 new -= 1
             }
         }
@@ -190,7 +198,7 @@ private final class TwoTreeWalk {
         guard let old else { return try add(new, path, kind: .added) }
         if old.status.kind != new.status.kind { return try add(new, path, kind: .modified) }
         let isUntouched = record?.isUntouched(path, new.status) ?? false
-        let isChanged = try !isUntouched && comparison.differ(old, new)
+        let isChanged = try !isUntouched && differ(old, new)
         if new.status.kind == .directory {
             try parentStack?.push(pair.name)
             try treeStack.push(pair.name)
@@ -207,6 +215,13 @@ private final class TwoTreeWalk {
         }
         if isChanged { changes.append(Change(.modified, path)) }
         return isChanged
+    }
+
+    /// Another name, say, changes nothing of a large file that would have to be read.
+    private func differ(_ old: EntryComparison.Place, _ new: EntryComparison.Place) throws -> Bool {
+        guard let linked else { return try comparison.differ(old, new) }
+        if try comparison.differ(old, new, trustingContent: true) { return true }
+        return try !linked.shareContent(old.status, new.status) && comparison.differ(old, new)
     }
 
     /// Lists what the parent has not, or has as something else, with all that is in it.

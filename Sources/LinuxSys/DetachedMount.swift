@@ -112,7 +112,8 @@ package enum DetachedMount {
                 clinux_fs_message(context, $0.baseAddress, 511)
             }
             guard count > 2 else { return last }
-            let text = buffer[2..<count].map { UInt8(bitPattern: $0) }
+            var text = buffer[2..<count].map { UInt8(bitPattern: $0) }
+            while text.last == UInt8(ascii: "\n") { text.removeLast() }
             if buffer[0] == CChar(UInt8(ascii: "e")) || last == nil {
                 last = String(decoding: text, as: UTF8.self)
             }
