@@ -135,7 +135,9 @@ final class Materialisation: Sendable {
             chain = chain.appending(layer.id)
         }
         if driver.appliesOverParent {
-            for layer in making { try seal(layer, try apply(layer, over: chain)) }
+            try applyInOrder(making) { layer, stream in
+                try seal(layer, try apply(layer, over: chain, opened: stream))
+            }
         } else {
             for (layer, applied) in zip(making, try applyAll(making)) { try seal(layer, applied) }
         }
@@ -146,6 +148,16 @@ final class Materialisation: Sendable {
         }  // commit point
         for layer in making { store.root.removeLock(layer.id.rawValue) }
         return chain
+    }
+
+    /// Applies one after the other; the next layer is read, decompressed and hashed meanwhile as far as its rings hold.
+    private func applyInOrder(_ making: [Making], _ body: (Making, LayerStream?) throws -> Void) throws {
+        var next = try making.first.map { try opened(layers[$0.index]) }
+        for (position, layer) in making.enumerated() {
+            let stream = next ?? nil
+            next = try position + 1 < making.count ? opened(layers[making[position + 1].index]) : nil
+            try body(layer, stream)
+        }
     }
 
     /// Applies side by side, the largest first.
@@ -160,7 +172,8 @@ final class Materialisation: Sendable {
         WorkerThreads.run(making.count, width: min(6, max(2, WorkerThreads.cores))) { [self] position in
             if stop.isStopped { return }
             do {
-                let applied = try apply(making[order[position]], over: nil)
+                let layer = making[order[position]]
+                let applied = try apply(layer, over: nil, opened: opened(layers[layer.index]))
                 outcome.withLock { $0.applied[order[position]] = applied }
             } catch {
                 outcome.withLock { if $0.failure == nil { $0.failure = error } }
@@ -174,10 +187,13 @@ final class Materialisation: Sendable {
         }
     }
 
-    private func apply(_ layer: Making, over parents: LayerChain?) throws -> Applied {
+    private func apply(
+        _ layer: Making,
+        over parents: LayerChain?,
+        opened stream: LayerStream?
+    ) throws -> Applied {
         try stop.check()
-        let source = layers[layer.index]
-        if let stream = try opened(source) { return try unpack(stream, layer, over: parents) }
+        if let stream { return try unpack(stream, layer, over: parents) }
         return try copy(layer, over: parents)
     }
 
