@@ -130,8 +130,13 @@ extension Engine {
     private static func layerSize(_ options: [String]) throws -> Int64? {
         var size: Int64?
         for option in options {
-            guard option.hasPrefix("size="), let bytes = Int64(option.dropFirst(5)), bytes > 0 else {
-                throw EngineError(.usage, "invalid storage option '\(option)': a container takes size=BYTES")
+            guard option.hasPrefix("size="), let bytes = OptionValue.bytes(String(option.dropFirst(5))),
+                bytes > 0
+            else {
+                throw EngineError(
+                    .usage,
+                    "invalid storage option '\(option)': a container takes size=SIZE, as in size=10g"
+                )
             }
             size = bytes
         }

@@ -41,7 +41,9 @@ extension Engine {
     }
 
     /// Removes stopped containers, images without a name (or all that no container uses), and whatever nothing needs.
-    package func prune(allImages: Bool) throws -> PruneReport {
+    ///
+    /// - Parameter waits: returns only when the space is free, where a driver's file system frees it later.
+    package func prune(allImages: Bool, waits: Bool = false) throws -> PruneReport {
         var report = PruneReport()
         let before = try occupied()
         for record in try containers.all() {
@@ -52,7 +54,7 @@ extension Engine {
             }
         }
         try pruneImages(all: allImages, &report)
-        let swept = layers.prune(shouldStop: { Interruption.isRequested })
+        let swept = layers.prune(waits: waits, shouldStop: { Interruption.isRequested })
         report.lines += swept.layers.map { "Deleted layer: \($0.driver) \($0.id)" }
         report.failures += swept.failures
         attempt("directories of containers", &report) { report in

@@ -12,8 +12,13 @@ extension LayerStore {
     ///
     /// - Parameters:
     ///   - isDryRun: only says what would go.
+    ///   - waits: returns only when the space is free, where a driver's file system frees it later.
     ///   - shouldStop: ends the slow part, freeing the trash, early.
-    package func prune(isDryRun: Bool = false, shouldStop: () -> Bool = { false }) -> SweepReport {
+    package func prune(
+        isDryRun: Bool = false,
+        waits: Bool = false,
+        shouldStop: () -> Bool = { false }
+    ) -> SweepReport {
         var report = SweepReport()
         report.attempt("remove unused layers") { report in
             if isDryRun {
@@ -25,9 +30,23 @@ extension LayerStore {
         }
         if !isDryRun {
             report.merge(recover(shouldStop: shouldStop))
+            if waits { waitUntilFreed(&report, shouldStop: shouldStop) }
             root.restoreReserve()
         }
         return report
+    }
+
+    private func waitUntilFreed(_ report: inout SweepReport, shouldStop: () -> Bool) {
+        report.attempt("list the drivers") { report in
+            for name in try driversWithState() where !shouldStop() {
+                report.attempt("wait for the space of \(name)") { _ in
+                    guard let driver = try driver(name) as? any DeferredFreeing else { return }
+                    try driver.waitUntilFreed(shouldStop: shouldStop)
+                    // What could not go before.
+                    try driver.emptyTrash(shouldStop: shouldStop)
+                }
+            }
+        }
     }
 
     /// Removes the image and init layers that nothing needs; quick, since their data only moves to the trash.

@@ -138,3 +138,15 @@ package enum IDMappedMount: Sendable {
     /// What `StorageDriver.mount` gives can be id-mapped itself; the child makes no mount.
     case mount
 }
+
+/// A driver whose layers refer to what they took over from their parents.
+package protocol SharedUsageMeasuring: StorageDriver {
+    /// Bytes of `id` that are not its own, though it refers to them. Cost: a walk of the whole.
+    func sharedBytes(_ id: LayerID) throws -> Int64
+}
+
+/// A driver that frees space after `emptyTrash` has returned.
+package protocol DeferredFreeing: StorageDriver {
+    /// Returns when all that was removed before is free, or when `shouldStop` says so; asks it some ten times a second.
+    func waitUntilFreed(shouldStop: () -> Bool) throws
+}

@@ -31,7 +31,9 @@ enum LayerText {
     }
 
     static func json(_ row: LayerRow, engine: Engine) throws -> JSON {
-        let usage = try engine.layers.driver(row.driver).usage(row.id)
+        let driver = try engine.layers.driver(row.driver)
+        let usage = try driver.usage(row.id)
+        let shared = try (driver as? any SharedUsageMeasuring)?.sharedBytes(row.id)
         return [
             "Id": .string(row.id.rawValue),
             "Driver": .string(row.driver),
@@ -42,7 +44,10 @@ enum LayerText {
             "DiffId": row.diffID.map { .string("\($0)") } ?? .null,
             "Created": .string(row.created.rfc3339),
             "Mountpoint": .string(try engine.mountPoint(of: row.id).map { "\($0)" } ?? ""),
-            "Usage": ["Bytes": .integer(usage.bytes), "Inodes": .integer(usage.inodes)],
+            "Usage": [
+                "Bytes": .integer(usage.bytes), "Inodes": .integer(usage.inodes),
+                "SharedBytes": shared.map { .integer($0) } ?? .null,
+            ],
         ]
     }
 

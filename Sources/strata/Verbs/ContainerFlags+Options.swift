@@ -39,6 +39,7 @@ extension ContainerOptions {
         securityOptions = parsed.list("security-opt")
         logDriver = parsed.string("log-driver")
         logOptions = parsed.list("log-opt")
+        storageOptions = parsed.pairs("storage-opt").map { "\($0.key)=\($0.value)" }
         stopSignal = parsed.string("stop-signal")
         stopTimeout = parsed.int("stop-timeout").map { Int(clamping: $0) }
         for text in environment where text.hasPrefix("=") {

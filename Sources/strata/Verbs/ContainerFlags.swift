@@ -53,6 +53,7 @@ enum ContainerFlags {
             values: ["none", "host"]
         ),
         Flag("security-opt", .list, "Security Options"),
+        Flag("storage-opt", .pairs, "Storage driver options for the container: size=SIZE", valueName: "list"),
         Flag("userns", .bool, "Run in a new user namespace: root inside is an ordinary user outside"),
     ]
 

@@ -10,6 +10,7 @@ enum SystemPruneVerb: Verb {
         flags: [
             Flag("all", "a", .bool, "Remove all unused images not just dangling ones"),
             SharedFlags.force,
+            Flag("wait", .bool, "Wait until the space is free (btrfs frees it later)"),
         ]
     )
 
@@ -29,7 +30,8 @@ enum SystemPruneVerb: Verb {
                 )
             else { return 0 }
         }
-        let report = try parsed.engine(.write).prune(allImages: parsed.flag("all"))
+        let engine = try parsed.engine(.write)
+        let report = try engine.prune(allImages: parsed.flag("all"), waits: parsed.flag("wait"))
         for line in report.lines { Console.output.write(line + "\n") }
         Console.output.write("Total reclaimed space: \(Human.size(report.bytes))\n")
         for failure in report.failures { Console.errors.write("Error: \(failure)\n") }
