@@ -10,37 +10,12 @@ import sys
 
 sys.path.insert(0, os.path.dirname(__file__))
 import paired
+from changed_image import changes, image, quiet
 
 BENCH = os.environ["BENCH_DIR"]
 STRATA = [paired.strata(), "--root", f"{BENCH}/store", "--run-root", f"{BENCH}/run", "--storage-driver", "overlay2"]
 PODMAN = ["podman", "--root", f"{BENCH}/podman", "--runroot", f"{BENCH}/podman.run", "--storage-driver", "overlay",
           "--cgroup-manager", "cgroupfs", "--events-backend", "none"]
-CHANGES = """
-i=0
-while [ $i -lt 600 ]; do echo changed >> /data/d$((i % 330))/f$((i / 330)); i=$((i + 1)); done
-i=0
-while [ $i -lt 300 ]; do rm /data/d$i/f50; i=$((i + 1)); done
-i=0
-while [ $i -lt 300 ]; do echo new > /data/d$i/new; i=$((i + 1)); done
-"""
-
-
-def image(path):
-    os.makedirs(f"{path}/bin")
-    for directory in ("dev", "proc", "sys", "etc", "tmp"):
-        os.mkdir(f"{path}/{directory}")
-    subprocess.run(["cp", "/bin/busybox", f"{path}/bin/"], check=True)
-    for applet in ("sh", "rm", "echo", "true"):
-        os.symlink("busybox", f"{path}/bin/{applet}")
-    for directory in range(330):
-        os.makedirs(f"{path}/data/d{directory}")
-        for file in range(100):
-            with open(f"{path}/data/d{directory}/f{file}", "w") as out:
-                out.write(f"{directory} {file}\n" * 60)
-
-
-def quiet(*command, **options):
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, **options).stdout.decode().strip()
 
 
 def main():
@@ -50,7 +25,7 @@ def main():
     image(f"{BENCH}/rootfs")
     quiet("tar", "-C", f"{BENCH}/rootfs", "-cf", f"{BENCH}/rootfs.tar", ".")
     quiet(*STRATA, "import", f"{BENCH}/rootfs.tar", "bench")
-    quiet(*STRATA, "run", "--name", "changed", "bench", "/bin/sh", "-c", CHANGES)
+    quiet(*STRATA, "run", "--name", "changed", "bench", "/bin/sh", "-c", changes())
     count = len(quiet(*STRATA, "diff", "changed").splitlines())
     print(f"strata diff lists {count} lines")
     cases = {"strata diff": lambda: paired.spawn([*STRATA, "diff", "changed"]),
@@ -64,7 +39,7 @@ def main():
         quiet(*PODMAN, "import", f"{BENCH}/rootfs.tar", "bench", stderr=subprocess.DEVNULL)
         quiet(*PODMAN, "create", "--name", "changed", "--network", "none", "bench", "/bin/sh")
         mount = quiet(*PODMAN, "mount", "changed")
-        quiet("sh", "-c", CHANGES.replace("/data/", f"{mount}/data/"))
+        quiet("sh", "-c", changes().replace("/data/", f"{mount}/data/"))
         quiet(*PODMAN, "umount", "changed")
         cases["podman diff"] = lambda: paired.spawn([*PODMAN, "diff", "changed"])
 

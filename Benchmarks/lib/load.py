@@ -113,11 +113,13 @@ def fresh(prefix):
     return path
 
 
-def strata_load(path, sync):
+def strata_load(path, sync, driver="overlay2"):
     def run():
         root = fresh("store")
-        took = paired.spawn([STRATA, "--root", root, "--run-root", root + ".run", "--storage-driver", "overlay2", "load", "-q"]
+        took = paired.spawn([STRATA, "--root", root, "--run-root", root + ".run", "--storage-driver", driver, "load", "-q"]
                             + ([] if sync else ["--no-sync"]) + ["-i", path])
+        # What is read-only (a btrfs subvolume) is not removed like a directory.
+        subprocess.run(f"btrfs -q subvolume delete {root}/drivers/btrfs/layers/*", shell=True, stderr=subprocess.DEVNULL)
         shutil.rmtree(root, ignore_errors=True)
         shutil.rmtree(root + ".run", ignore_errors=True)
         os.sync()

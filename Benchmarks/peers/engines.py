@@ -106,11 +106,10 @@ class Strata(Engine):
 
 
 class Podman(Engine):
-    name = "podman overlay"
-
-    def __init__(self):
+    def __init__(self, driver="overlay"):
+        self.name = f"podman {driver}"
         need("podman")
-        self.command = ["podman", "--root", f"{BENCH}/podman", "--runroot", f"{BENCH}/podman-run", "--storage-driver", "overlay",
+        self.command = ["podman", "--root", f"{BENCH}/podman", "--runroot", f"{BENCH}/podman-run", "--storage-driver", driver,
                         "--cgroup-manager", "cgroupfs", "--events-backend", "none"]
         text(*self.command, "images")
 
@@ -123,15 +122,14 @@ class Podman(Engine):
 
 
 class Docker(Engine):
-    name = "docker overlay2"
-
-    def __init__(self):
+    def __init__(self, driver="overlay2"):
+        self.name = f"docker {driver}"
         need("docker")
         home = f"{BENCH}/docker"
         os.makedirs(home)
         socket = f"{home}/socket"
         self.daemon = start_daemon(
-            [need("dockerd"), "--storage-driver", "overlay2", "--iptables=false", "--ip6tables=false", "--bridge=none",
+            [need("dockerd"), "--storage-driver", driver, "--iptables=false", "--ip6tables=false", "--bridge=none",
              "--data-root", f"{home}/data", "--exec-root", f"{home}/x", "-p", f"{home}/pid", "-H", f"unix://{socket}"],
             socket, f"{home}/log")
         self.command = ["docker", "-H", f"unix://{socket}"]
