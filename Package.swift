@@ -9,11 +9,13 @@ struct Driver {
     var module: String
     /// A C target at `drivers/<folder>/<name>`, with this driver's own calls.
     var cModule: String?
+    /// A C target beside it that its tests alone use, and the library that it needs.
+    var testModule: (name: String, library: String)?
 }
 
 let allDrivers: [Driver] = [
     Driver(folder: "overlay2", module: "Overlay2Driver"),
-    Driver(folder: "btrfs", module: "BtrfsDriver", cModule: "CBtrfs"),
+    Driver(folder: "btrfs", module: "BtrfsDriver", cModule: "CBtrfs", testModule: ("CBtrfsOracle", "btrfs")),
     Driver(folder: "devicemapper", module: "DeviceMapperDriver", cModule: "CDevMapper"),
     Driver(folder: "unionfs", module: "UnionFSDriver"),
     Driver(folder: "vfs", module: "VFSDriver"),
@@ -60,7 +62,7 @@ var targets: [Target] = [
     .target(name: "CLinux"),
     library("LinuxSys", ["CLinux", system]),
     library("JSON", []),
-    library("Storage", ["LinuxSys", system]),
+    library("Storage", ["LinuxSys", "CLinux", system]),
     .target(name: "CCodecs"),
     library("LayerDiff", ["Storage", "LinuxSys", "CLinux", "CCodecs", system]),
     library("Overlay", ["Storage", "LayerDiff", "LinuxSys", "CLinux", system]),
@@ -106,12 +108,22 @@ for driver in drivers {
             swiftSettings: swiftSettings
         )
     )
+    var testDependencies: [Target.Dependency] = [
+        .byName(name: driver.module), "DriverConformance", "TestGates",
+    ]
+    var testLinking: [LinkerSetting] = []
+    if let (name, library) = driver.testModule {
+        targets.append(.target(name: name, path: "drivers/\(driver.folder)/\(name)"))
+        testDependencies.append(.byName(name: name))
+        testLinking.append(.linkedLibrary(library))
+    }
     targets.append(
         .testTarget(
             name: "\(driver.module)Tests",
-            dependencies: dependencies + [.byName(name: driver.module), "DriverConformance", "TestGates"],
+            dependencies: dependencies + testDependencies,
             path: "drivers/\(driver.folder)/Tests",
-            swiftSettings: swiftSettings
+            swiftSettings: swiftSettings,
+            linkerSettings: testLinking
         )
     )
     catalog.append(.byName(name: driver.module))

@@ -103,6 +103,33 @@ struct KillTests {
         let sweep = try KillSweep(victim)
         let points = try sweep.points()
         #expect(points.count > 100)
+        try kill(victim, sweep, at: points)
+    }
+
+    /// What the btrfs driver does to its subvolumes are ioctls.
+    @Test(
+        .requires(.loopDevices, .filesystem("btrfs"), .program("mkfs.btrfs")),
+        arguments: victims.filter { !$0.withChildren } + [
+            Victim(
+                verb: ["diff", "work"],
+                prepare: """
+                    strata load -q -i $IMAGES
+                    strata rm work || true
+                    strata run --name work busybox sh -c 'mkdir /d; echo two >/d/f; rm /etc/group'
+                    """,
+                next: "[ $(strata diff work | wc -l) = 4 ]"
+            )
+        ]
+    )
+    func killedAtCallsOfBtrfs(_ victim: Victim) throws {
+        let place = try LoopFileSystem.shared("btrfs").path
+        let sweep = try KillSweep(victim, driver: "btrfs", below: place)
+        let points = try sweep.points().filter { $0.hasPrefix("ioctl ") }
+        #expect(!points.isEmpty)
+        try kill(victim, sweep, at: points)
+    }
+
+    private func kill(_ victim: Victim, _ sweep: KillSweep, at points: [String]) throws {
         // Evenly spread from a random start; the whole list in the long form.
         let samples = getenv("STRATA_TEST_SAMPLES").flatMap { Int(String(cString: $0)) }
         let isFull = getenv("STRATA_TEST_FULL") != nil && samples == nil
@@ -130,9 +157,9 @@ private final class KillSweep {
     private let mark: String
     private let cgroups: Set<String>
 
-    init(_ victim: KillTests.Victim) throws {
+    init(_ victim: KillTests.Victim, driver: String = "overlay2", below place: FilePath? = nil) throws {
         self.victim = victim
-        strata = try Strata(driver: "overlay2")
+        strata = try Strata(driver: driver, below: place)
         mark = "mark-\(UInt64.random(in: 0...UInt64.max))"
         cgroups = try Self.cgroups()
         try strata.importBusybox()
@@ -219,7 +246,8 @@ private final class KillSweep {
             #"""
             strata system prune -f
             strata system df | grep -Eq '^Left over +0 ' || { strata system df; exit 1; }
-            left=$(find \#(root)/drivers/*/staging \#(root)/drivers/*/trash -mindepth 1 -maxdepth 1)
+            left=$(find \#(root)/drivers/*/{staging,trash,quota} -mindepth 1 -maxdepth 1 2>/dev/null || true
+                find \#(root)/drivers/*/layers -mindepth 1 -maxdepth 1 -name '*.*')
             [ -z "$left" ] || { echo "left over: $left"; exit 1; }
             strata system check || exit 1
             ! grep "$(dirname \#(root))" /proc/self/mountinfo || exit 1
@@ -230,7 +258,7 @@ private final class KillSweep {
             for lock in $(ls \#(root)/locks); do
                 case $lock in
                     store) ;;
-                    *) [ -d \#(root)/containers/$lock ] || [ -d \#(root)/drivers/overlay2/layers/$lock ] ||
+                    *) [ -d \#(root)/containers/$lock ] || [ -d \#(root)/drivers/*/layers/$lock ] ||
                         { echo "left lock $lock"; exit 1; } ;;
                 esac
             done

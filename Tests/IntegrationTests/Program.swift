@@ -171,8 +171,9 @@ final class Strata {
         return bundle?.removingLastComponent().appending("strata").string ?? "strata"
     }()
 
-    init(driver: String? = nil) throws {
-        directory = try TemporaryDirectory()
+    /// - Parameter place: where its store lies; `nil`: where all temporary directories are.
+    init(driver: String? = nil, below place: FilePath? = nil) throws {
+        directory = try TemporaryDirectory(below: place ?? TemporaryDirectory.base)
         var flags = [
             "--root", directory.appending("store").string, "--run-root", directory.appending("run").string,
         ]

@@ -29,7 +29,7 @@ package struct RandomOperations: Sendable {
     }
 
     /// The next operation, which may fail, on all drivers alike; `nil` where a departure would show.
-    mutating func next(_ facts: TreeFacts, image: TreeFacts, departures: Departures) -> Operation? {
+    package mutating func next(_ facts: TreeFacts, image: TreeFacts, departures: Departures) -> Operation? {
         let paths = facts.facts.keys.sorted()
         let directories = [.root] + paths.filter { facts.facts[$0]?.kind == .directory }
         guard let directory = directories.randomElement(using: &generator) else { return nil }

@@ -39,12 +39,6 @@ int cbtrfs_delete(int directory, const char *name)
     return take_name(args.name, sizeof args.name, name) ? -1 : ioctl(directory, BTRFS_IOC_SNAP_DESTROY, &args);
 }
 
-int cbtrfs_delete_by_id(int fd, uint64_t id)
-{
-    struct btrfs_ioctl_vol_args_v2 args = {.flags = BTRFS_SUBVOL_SPEC_BY_ID, .subvolid = id};
-    return ioctl(fd, BTRFS_IOC_SNAP_DESTROY_V2, &args);
-}
-
 int cbtrfs_is_read_only(int subvolume, int *read_only)
 {
     __u64 flags;
@@ -100,6 +94,12 @@ int64_t cbtrfs_search(int fd, uint64_t tree, struct cbtrfs_key first, struct cbt
 int cbtrfs_sync(int fd)
 {
     return ioctl(fd, BTRFS_IOC_SYNC);
+}
+
+int cbtrfs_grow(int fd)
+{
+    struct btrfs_ioctl_vol_args args = {.name = "max"};
+    return ioctl(fd, BTRFS_IOC_RESIZE, &args);
 }
 
 static int quota(int fd, uint64_t command)

@@ -32,7 +32,8 @@ extension BtrfsDriver {
         let candidates = ComparisonCandidates(
             root: try changed.scope(),
             parentPaths: { try parentNames.paths(of: $0) },
-            treePaths: { try names.paths(of: $0) }
+            treePaths: { try names.paths(of: $0) },
+            sharesContent: { try FileExtents(of: $0, in: parent) == FileExtents(of: $0, in: still.fd) }
         )
         return try TreeComparison.changes(
             parent: parent,
@@ -67,11 +68,24 @@ extension BtrfsDriver {
         }
     }
 
+    /// Cost: the leaves of the tree that were written since the layer was made.
     package func usage(_ id: LayerID) throws -> LayerUsage {
-        try doing("measure layer \(id) (btrfs)") {
-            let tree = try open(id)
-            return try treeUsage(of: tree.raw)
-        }
+        try doing("measure layer \(id) (btrfs)") { try occupancy(of: id, countsShared: false).own }
+    }
+
+    private func occupancy(of id: LayerID, countsShared: Bool) throws -> Occupancy {
+        let tree = try open(id)
+        // The trees lack what files were given in the last seconds.
+        if try !Subvolume.isReadOnly(tree.raw) { try Files.syncFileSystem(of: tree.raw) }
+        let info = try Subvolume.info(tree.raw)
+        let began = info.originUUID.allSatisfy { $0 == 0 } ? nil : info.made
+        return try Occupancy(of: tree.raw, after: began, countsShared: countsShared)
+    }
+}
+
+extension BtrfsDriver: SharedUsageMeasuring {
+    package func sharedBytes(_ id: LayerID) throws -> Int64 {
+        try doing("measure layer \(id) (btrfs)") { try occupancy(of: id, countsShared: true).sharedBytes }
     }
 }
 

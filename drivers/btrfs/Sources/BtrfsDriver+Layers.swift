@@ -10,14 +10,11 @@ import SystemPackage
 /// The life of a layer: made or unpacked, sealed, removed.
 extension BtrfsDriver {
     package func prepare(_ id: LayerID, over parents: LayerChain, options: LayerOptions) throws {
-        if let size = options.size {
-            throw StorageError(
-                .unsupported,
-                "limit layer \(id) to \(size) bytes: storage driver btrfs cannot limit a layer's size",
-                remedy: "leave the size out, or use another storage driver"
-            )
+        try doing("make layer \(id) (btrfs)") {
+            try make(id, over: parents) { tree in
+                if let size = options.size { try quota.limit(id, to: size, subvolume: tree) }
+            }
         }
-        try doing("make layer \(id) (btrfs)") { try make(id, over: parents) { _ in } }
     }
 
     package func apply(
@@ -127,6 +124,9 @@ extension BtrfsDriver {
             for entry in try Files.list(layers.raw) where LayerID(entry.name.printable) == nil {
                 if shouldStop() { return }
                 do throws(SystemError) { try discard(entry) } catch { failure = failure ?? error }
+            }
+            try quota.sweep { id throws(SystemError) in
+                try Files.status(id.rawValue, below: layers.raw) != nil
             }
             if let failure { throw failure }
         }

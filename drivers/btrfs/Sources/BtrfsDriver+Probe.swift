@@ -6,7 +6,7 @@ package import Storage
 package import SystemPackage
 
 extension BtrfsDriver {
-    /// Makes a subvolume and a snapshot, searches it, and deletes both.
+    /// Makes a subvolume and a snapshot, searches it, and deletes both; a volume is only mounted.
     package static func probe(home: FilePath) -> ProbeResult {
         guard geteuid() == 0 else {
             return .unavailable(
@@ -15,6 +15,10 @@ extension BtrfsDriver {
             )
         }
         do {
+            if try Volume.exists(in: home) {
+                _ = try Volume(in: home, size: nil)
+                return .works(detail: "a btrfs in \(home.appending("volume"))")
+            }
             try checkFileSystem(of: home)
             let base = try Files.openDirectory(Files.nearestDirectory(to: home))
             try tryOut(in: base.raw)
@@ -66,7 +70,7 @@ extension BtrfsDriver {
         throw StorageError(
             .unsupported,
             "the file system of \(place) is \(type), not btrfs",
-            remedy: "put the store on btrfs (--root)"
+            remedy: "put the store on btrfs, or say --storage-opt \(Volume.option)=20g for a btrfs in a file"
         )
     }
 }

@@ -9,15 +9,20 @@ package import SystemPackage
 /// Every layer is a subvolume, made as a snapshot of its parent's: a whole tree that shares what it did not change.
 ///
 /// ```
-/// <home>/layers/<id>                 a layer; a sealed one is read-only
-///        layers/removed.<id>.<n>     to be deleted, with the subvolumes that a container made in it
-///        layers/changes.<id>.<n>     what a writable layer was at the moment when somebody asked what it changed
+/// <top>/layers/<id>                 a layer; a sealed one is read-only
+///       layers/removed.<…>          to be deleted, with the subvolumes that a container made in it
+///       layers/changes.<id>.<n>     what a writable layer was at the moment when somebody asked what it changed
+///       quota/<id>                  the limit of a layer that has one
 /// ```
-/// All in one directory, since a read-only subvolume can be renamed but not moved.
+/// The top is the driver's home, or the root of the file system in `<home>/volume`. What the kernel makes as subvolumes is
+/// all in one directory, since a read-only one can be renamed but not moved.
 package struct BtrfsDriver: StorageDriver {
     package static let name = "btrfs"
 
     let home: FilePath
+    let volume: Volume?
+    /// What the directories below are in.
+    let top: SharedFD
     /// The directory `layers`.
     let layers: SharedFD
     let form = BtrfsForm()
@@ -25,25 +30,61 @@ package struct BtrfsDriver: StorageDriver {
     package var appliesOverParent: Bool { true }
 
     package init(home: FilePath, options: [String: String]) throws {
-        if let option = options.keys.min() {
+        self.home = home
+        let size = try Self.volumeSize(options)
+        if try size != nil || Volume.exists(in: home) {
+            volume = try Self.openVolume(home, size: size)
+        } else {
+            volume = nil
+            try doing("open storage driver btrfs at \(home)") {
+                try Self.checkFileSystem(of: home)
+                try Files.makeDirectories(home)
+            }
+        }
+        let volume = volume
+        (top, layers) = try doing("open storage driver btrfs at \(home)") {
+            let top = try volume?.root ?? SharedFD(Files.openDirectory(home))
+            return (top, SharedFD(try Self.openLayers(top.raw)))
+        }
+    }
+
+    private static func volumeSize(_ options: [String: String]) throws -> Int64? {
+        for option in options.keys where option != Volume.option {
             throw StorageError(
                 .invalid,
                 "storage driver btrfs has no option \(option)",
-                remedy: "leave it out"
+                remedy: "it has \(Volume.option)"
             )
         }
-        self.home = home
-        layers = try doing("open storage driver btrfs at \(home)") { SharedFD(try Self.openLayers(home)) }
+        return try options[Volume.option].map { try Volume.size($0) }
     }
 
-    private static func openLayers(_ home: FilePath) throws -> OwnedFD {
-        try checkFileSystem(of: home)
-        let path = home.appending("layers")
-        if let layers = try? Files.openDirectory(path) { return layers }
-        try Files.makeDirectories(home)
-        try Files.ensureDirectory(path)
-        return try Files.openDirectory(path)
+    private static func openVolume(_ home: FilePath, size: Int64?) throws -> Volume {
+        if try Files.status(home.appending("layers")) != nil {
+            throw StorageError(
+                .invalid,
+                "option \(Volume.option): \(home) has layers that lie on its own file system",
+                remedy: "leave the option out"
+            )
+        }
+        try doing("open storage driver btrfs at \(home)") { try Files.makeDirectories(home) }
+        do {
+            return try Volume(in: home, size: size)
+        } catch {
+            // Else the home would say that the driver has layers here.
+            if try !Volume.exists(in: home) { Volume.removeLock(in: home) }
+            _ = try? Files.unlink(home, isDirectory: true)
+            throw error
+        }
     }
+
+    private static func openLayers(_ top: CInt) throws(SystemError) -> OwnedFD {
+        if let layers = try? Files.openDirectory("layers", below: top) { return layers }
+        try Files.ensureDirectory("layers", below: top)
+        return try Files.openDirectory("layers", below: top)
+    }
+
+    var quota: Quota { Quota(top: top.raw) }
 
     /// The name of a subvolume of `layers` that is no layer; `kind` is `removed` or `changes`.
     func temporaryName(_ kind: String, _ id: LayerID) -> String {
@@ -79,10 +120,21 @@ package struct BtrfsDriver: StorageDriver {
             if access != .readOnly, try Subvolume.isReadOnly(tree.raw) {
                 throw StorageError(.invalid, "mount layer \(id) for writing: it is no writable layer")
             }
-            let mount = try DetachedMount.clone("", below: tree.raw)
+            if access != .readOnly { try quota.check(id) }
+            let mount = try detachedMount(id, tree.raw)
             // Each first read would else write: the tree of the snapshot would part from its parent's for nothing.
             try DetachedMount.set(access == .readOnly ? .readOnly : .noAccessTime, on: mount.raw)
             return MountedLayer(root: mount, isMount: true)
+        }
+    }
+
+    private func detachedMount(_ id: LayerID, _ tree: CInt) throws(SystemError) -> OwnedFD {
+        guard let volume else { return try DetachedMount.clone("", below: tree) }
+        do throws(SystemError) {
+            return try DetachedMount.clone("", below: tree)
+        } catch {
+            guard error.errno == .invalidArgument else { throw error }
+            return try volume.mount(subvolume: "layers/\(id)")
         }
     }
 
@@ -92,15 +144,11 @@ package struct BtrfsDriver: StorageDriver {
         }
     }
 
-    package func status() throws -> [(name: String, value: String)] { [("Home", home.string)] }
-
     package func sync() throws {
         try doing("write the layers in \(home) to disk") { try Files.syncFileSystem(of: layers.raw) }
     }
 }
 
 extension BtrfsDriver: IDMappedMounting {
-    package func idMappedMount(_ id: LayerID, over parents: LayerChain) throws -> IDMappedMount {
-        .directory(FilePath("layers/\(id)"))
-    }
+    package func idMappedMount(_ id: LayerID, over parents: LayerChain) throws -> IDMappedMount { .mount }
 }

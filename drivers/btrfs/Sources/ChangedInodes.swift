@@ -3,6 +3,7 @@
 import CBtrfs
 import LayerDiff
 import LinuxSys
+import Synchronization
 import SystemPackage
 
 /// What a subvolume changed since a transaction, as names to be compared.
@@ -15,8 +16,7 @@ import SystemPackage
 /// Cost: the leaves of the tree that were written since.
 struct ChangedInodes {
     private let names: InodeNames
-    private let search: TreeSearch
-    private let transaction: UInt64
+    private let scan: InodeScan
     private var scopes: [UInt64: ComparisonScope] = [:]
 
     /// - Parameters:
@@ -24,48 +24,17 @@ struct ChangedInodes {
     ///   - transaction: what was written by later ones counts.
     init(in subvolume: CInt, names: InodeNames, after transaction: UInt64) {
         self.names = names
-        self.transaction = transaction
-        search = TreeSearch(subvolume)
-    }
-
-    /// An inode of which the item was found, with those of its names that stood near it.
-    private struct Changed {
-        var inode: UInt64
-        var isDirectory: Bool
-        var links: UInt32
-        var names: [InodeNames.Name] = []
+        scan = InodeScan(search: TreeSearch(subvolume), transaction: transaction)
     }
 
     mutating func scope() throws(SystemError) -> ComparisonScope {
         let root = ComparisonScope()
         scopes = [CBTRFS_ROOT_INODE: root]
-        var changed: [Changed] = []
-        var isCurrent = false
-        let transaction = transaction
-        try search.forEach(from: .first, to: .last, since: transaction + 1, bufferSize: 1 << 20) {
-            key,
-            data throws(SystemError) in
-            switch Int32(key.type) {
-            case BTRFS_INODE_ITEM_KEY:
-                // A file without a name is open somewhere, and gone once that is closed.
-                let links = try data.integer(at: 40, UInt32.self)
-                isCurrent = try data.integer(at: 8, UInt64.self) > transaction && links > 0
-                if !isCurrent { return }
-                let isDirectory = try data.integer(at: 52, UInt32.self) & 0o170000 == 0o040000
-                changed.append(Changed(inode: key.object, isDirectory: isDirectory, links: links))
-            case BTRFS_INODE_REF_KEY, BTRFS_INODE_EXTREF_KEY:
-                guard isCurrent, let last = changed.indices.last, changed[last].inode == key.object else {
-                    return
-                }
-                try InodeNames.read(key, data) { changed[last].names.append($0) }
-            default: break
-            }
-        }
-        for inode in changed { try insert(inode) }
+        for inode in try scan.find() { try insert(inode) }
         return root
     }
 
-    private mutating func insert(_ changed: Changed) throws(SystemError) {
+    private mutating func insert(_ changed: InodeScan.Changed) throws(SystemError) {
         if changed.isDirectory {
             try scope(ofDirectory: changed.inode, changed.names.first)?.comparesNames = true
             return
@@ -98,6 +67,67 @@ struct ChangedInodes {
             scopes[inode] = scope
         }
         return scope
+    }
+}
+
+/// Finds the inodes of a subvolume that were written after a transaction.
+struct InodeScan: Sendable {
+    let search: TreeSearch
+    let transaction: UInt64
+
+    /// An inode of which the item was found, with those of its names that stood near it.
+    struct Changed {
+        var inode: UInt64
+        var isDirectory: Bool
+        var links: UInt32
+        var names: [InodeNames.Name] = []
+    }
+
+    /// All inodes that changed, those of a large tree by two threads: what takes time is the kernel's copying.
+    func find() throws(SystemError) -> [Changed] {
+        let end = try search.lastObject()
+        if end < 10_000 { return try find(from: .first, to: .last) }
+        let middle = end / 2
+        let other = Mutex<Result<[Changed], SystemError>>(.success([]))
+        let thread = try Thread { [self] in
+            let found = Result { () throws(SystemError) in
+                try find(from: ItemKey(object: middle + 1, type: 0, offset: 0), to: .last)
+            }
+            other.withLock { $0 = found }
+        }
+        let own = Result { () throws(SystemError) in
+            try find(from: .first, to: ItemKey(object: middle, type: .max, offset: .max))
+        }
+        thread.join()
+        return try own.get() + other.withLock { $0 }.get()
+    }
+
+    private func find(from first: ItemKey, to last: ItemKey) throws(SystemError) -> [Changed] {
+        var changed: [Changed] = []
+        var isCurrent = false
+        try search.forEach(
+            from: first,
+            to: last,
+            since: transaction + 1,
+            bufferSize: 1 << 20
+        ) { key, data throws(SystemError) in
+            switch Int32(key.type) {
+            case BTRFS_INODE_ITEM_KEY:
+                // A file without a name is open somewhere, and gone once that is closed.
+                let links = try data.integer(at: 40, UInt32.self)
+                isCurrent = try data.integer(at: 8, UInt64.self) > transaction && links > 0
+                if !isCurrent { return }
+                let isDirectory = try data.integer(at: 52, UInt32.self) & 0o170000 == 0o040000
+                changed.append(Changed(inode: key.object, isDirectory: isDirectory, links: links))
+            case BTRFS_INODE_REF_KEY, BTRFS_INODE_EXTREF_KEY:
+                guard isCurrent, let last = changed.indices.last, changed[last].inode == key.object else {
+                    return
+                }
+                try InodeNames.read(key, data) { changed[last].names.append($0) }
+            default: break
+            }
+        }
+        return changed
     }
 }
 

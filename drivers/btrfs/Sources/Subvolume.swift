@@ -48,41 +48,52 @@ enum Subvolume {
 
     /// Deletes a subvolume with all subvolumes in it; absent is success.
     ///
+    /// Those in it are moved beside it first, as `removed.<number>`, so that neither their depth nor the length of their
+    /// paths matters; a kill leaves them there.
+    ///
     /// Cost: a few calls for each subvolume; the space is freed by the kernel afterwards.
     static func delete(_ name: String, below directory: CInt) throws(SystemError) {
-        while true {
+        var pending = [name]
+        while let last = pending.last {
             do throws(SystemError) {
-                return try deleteAlone(name, below: directory)
+                try deleteAlone(last, below: directory)
+                pending.removeLast()
             } catch {
                 guard error.errno == .directoryNotEmpty else { throw error }
-                let subvolume = try open(name, below: directory)
-                try deleteNested(in: info(subvolume.raw).id, on: directory)
+                let moved = try moveNested(of: last, to: directory)
+                // Else it would be tried for ever.
+                if moved.isEmpty { throw error }
+                pending += moved
             }
         }
+    }
+
+    private static func moveNested(of name: String, to directory: CInt) throws(SystemError) -> [String] {
+        let subvolume = try open(name, below: directory)
+        // A container may have made it so, and then nothing can be taken out of it.
+        try system("make a subvolume writable", name) { cbtrfs_set_read_only(subvolume.raw, 0) }
+        // What the search sees lacks what was done last.
+        try Files.syncFileSystem(of: subvolume.raw)
+        let names = InodeNames(in: subvolume.raw)
+        var moved: [String] = []
+        for nested in try nested(in: info(subvolume.raw).id, on: subvolume.raw) {
+            guard let path = try names.path(ofDirectory: nested.directory) else { continue }
+            let place = try Files.openBeneath(path, in: subvolume.raw, O_RDONLY | O_DIRECTORY)
+            let root = try Files.openDirectory(nested.name, below: place.raw)
+            try system("make a subvolume writable", nested.name.printable) {
+                cbtrfs_set_read_only(root.raw, 0)
+            }
+            let new = "removed.\(UInt64.random(in: 0...UInt64.max))"
+            try Files.rename(nested.name, below: place.raw, to: new, below: directory)
+            moved.append(new)
+        }
+        return moved
     }
 
     /// Deletes a subvolume that has none in it (ENOTEMPTY otherwise); absent is success.
     static func deleteAlone(_ name: String, below directory: CInt) throws(SystemError) {
         _ = try systemAnswer("delete subvolume", name, expecting: .noSuchFileOrDirectory) {
             cbtrfs_delete(directory, name)
-        }
-    }
-
-    /// Deletes every subvolume below the one with this id, the innermost first.
-    ///
-    /// By id, so neither the depth of paths nor what a container put into them matters.
-    private static func deleteNested(in id: UInt64, on fd: CInt) throws(SystemError) {
-        var pending = try nested(in: id, on: fd).map(\.id)
-        while let last = pending.last {
-            let inner = try nested(in: last, on: fd).map(\.id)
-            if inner.isEmpty {
-                _ = try systemAnswer("delete subvolume", "\(last)", expecting: .noSuchFileOrDirectory) {
-                    cbtrfs_delete_by_id(fd, last)
-                }
-                pending.removeLast()
-            } else {
-                pending += inner
-            }
         }
     }
 

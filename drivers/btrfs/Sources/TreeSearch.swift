@@ -31,6 +31,8 @@ struct ItemData {
 
     var count: Int { bytes.count }
 
+    var copy: [UInt8] { Array(bytes) }
+
     /// A little-endian number; data that is too short for it is EUCLEAN, as the kernel says.
     func integer<T: FixedWidthInteger>(at offset: Int, _ type: T.Type) throws(SystemError) -> T {
         guard offset >= 0, offset <= bytes.count - MemoryLayout<T>.size else { throw Self.malformed }
@@ -51,7 +53,7 @@ struct ItemData {
 ///
 /// It sees what was committed and what the tree has got since; names and attributes that the kernel still holds
 /// back are missing until the next commit, which a snapshot brings about.
-struct TreeSearch {
+struct TreeSearch: Sendable {
     private let fd: CInt
     private let tree: UInt64
 
@@ -84,6 +86,31 @@ struct TreeSearch {
             }
             if count == 0 { return }
             next = try items(Int(count), in: UnsafeRawBufferPointer(buffer), body).successor
+        }
+    }
+
+    /// Above are objects of other kinds; so many files nobody makes.
+    private static let largestInode: UInt64 = 1 << 48
+
+    /// The highest inode that has an item, found by halving.
+    func lastObject() throws(SystemError) -> UInt64 {
+        var (low, high): (UInt64, UInt64) = (0, Self.largestInode)
+        while low < high {
+            let middle = low + (high - low + 1) / 2
+            if try hasItems(from: middle) { low = middle } else { high = middle - 1 }
+        }
+        return low
+    }
+
+    private func hasItems(from object: UInt64) throws(SystemError) -> Bool {
+        try withUnsafeTemporaryAllocation(byteCount: 1024, alignment: 16) { buffer throws(SystemError) in
+            let first = ItemKey(object: object, type: 0, offset: 0)
+            let last = ItemKey(object: Self.largestInode, type: .max, offset: .max)
+            // EOVERFLOW: there is one, of more bytes.
+            let count = try systemAnswer("search a tree of btrfs", expecting: Errno(rawValue: EOVERFLOW)) {
+                cbtrfs_search(fd, tree, first.raw, last.raw, 0, buffer.baseAddress, buffer.count)
+            }
+            return count != 0
         }
     }
 

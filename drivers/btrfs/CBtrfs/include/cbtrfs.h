@@ -21,8 +21,6 @@ int cbtrfs_create(int directory, const char *name);
 int cbtrfs_snapshot(int directory, const char *name, int source, int read_only);
 /* ENOTEMPTY where subvolumes are below. Its space is freed later. */
 int cbtrfs_delete(int directory, const char *name);
-/* The same by id, wherever on the file system of `fd` it is. */
-int cbtrfs_delete_by_id(int fd, uint64_t id);
 int cbtrfs_is_read_only(int subvolume, int *read_only);
 int cbtrfs_set_read_only(int subvolume, int read_only);
 
@@ -53,6 +51,9 @@ int64_t cbtrfs_search(int fd, uint64_t tree, struct cbtrfs_key first, struct cbt
 
 /* Ends when all that was written to the file system is on disk, and wakes who frees deleted subvolumes. */
 int cbtrfs_sync(int fd);
+
+/* The file system takes all of its device. */
+int cbtrfs_grow(int fd);
 
 /* Counts by the extents that each subvolume wrote; EINVAL or ENOTTY before Linux 6.7. */
 int cbtrfs_enable_simple_quota(int fd);

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import LinuxSys
+import SystemPackage
+import TestGates
+import Testing
+
+/// The btrfs driver through the command line: a volume in a file, limits, and the space of what was removed.
+@Suite(
+    .requires(.root, .filesystem("btrfs"), .loopDevices, .program("mkfs.btrfs"), .program("busybox")),
+    .serialized
+)
+struct BtrfsTests {
+    @Test func volumeInAFile() throws {
+        let strata = try Strata(driver: "btrfs")
+        let volume = strata.root.appending("drivers/btrfs/volume")
+        if try Files.fileSystemType(strata.directory.fd) != "btrfs" {
+            let refusal = try strata("layer", "create")
+            #expect(refusal.code == 1)
+            #expect(refusal.errorText.contains("btrfs.loop"), "\(refusal)")
+        }
+        try strata.ok("--storage-opt", "btrfs.loop=512m", "driver", "info", "btrfs")
+        #expect(try Files.status(volume)?.size == 512 << 20)
+        // From now on it is found without the option.
+        try strata.importBusybox()
+        try strata.ok("run", "--name", "work", "busybox", "sh", "-c", "echo one >/f; rm /etc/group")
+        #expect(try strata.ok("diff", "work").lines == ["C /etc", "D /etc/group", "A /f"])
+        try strata.ok("commit", "work", "made")
+        #expect(try strata.ok("run", "--rm", "made", "cat", "/f").line == "one")
+        try strata.ok("run", "-d", "--name", "long", "busybox", "sleep", "100")
+        #expect(try strata.ok("exec", "long", "cat", "/etc/passwd").lines.count == 2)
+        #expect(try strata.ok("run", "--rm", "--userns", "busybox", "id", "-u").line == "0")
+        try strata.ok("rm", "-f", "long")
+        // It grows, and never shrinks.
+        try strata.ok("--storage-opt", "btrfs.loop=1g", "run", "--rm", "busybox", "true")
+        #expect(try Files.status(volume)?.size == 1 << 30)
+        #expect(try strata.ok("run", "--rm", "busybox", "df", "-m", "/").text.contains("1024"))
+        let shrinking = try strata("--storage-opt", "btrfs.loop=512m", "run", "--rm", "busybox", "true")
+        #expect(shrinking.code == 125 && shrinking.errorText.contains("cannot shrink"), "\(shrinking)")
+        try strata.ok("system", "check")
+        // Nothing stays mounted or attached.
+        let table = try Files.contents("/proc/self/mountinfo")
+        #expect(!String(decoding: table, as: UTF8.self).contains(strata.root.string))
+        #expect(try Program.run(["losetup", "-j", volume.string]).text.isEmpty)
+    }
+
+    @Test func sizeOfAContainer() throws {
+        let place = try LoopFileSystem("btrfs")
+        let strata = try Strata(driver: "btrfs", below: place.path)
+        try strata.importBusybox()
+        let outcome = try strata(
+            "run",
+            "--storage-opt",
+            "size=8m",
+            "--name",
+            "small",
+            "busybox",
+            "sh",
+            "-c",
+            "dd if=/dev/zero of=/f bs=1M count=32; sync; dd if=/dev/zero of=/g bs=1M count=32"
+        )
+        #expect(outcome.code != 0 && outcome.errorText.contains("quota exceeded"), "\(outcome)")
+        try strata.ok("run", "--rm", "busybox", "dd", "if=/dev/zero", "of=/f", "bs=1M", "count=32")
+        let odd = try strata("run", "--rm", "--storage-opt", "size=much", "busybox", "true")
+        #expect(odd.code == 125 && odd.errorText.contains("size=10g"), "\(odd)")
+        try strata.ok("rm", "small")
+        try strata.ok("system", "prune", "-f", "--wait")
+        #expect(try strata.ok("driver", "info", "btrfs").lines.contains("Subvolumes to be freed: 0"))
+        withExtendedLifetime(place) {}
+    }
+
+    @Test func waitsForTheSpace() throws {
+        let place = try LoopFileSystem("btrfs")
+        let strata = try Strata(driver: "btrfs", below: place.path)
+        try strata.importBusybox()
+        try strata.ok(
+            "run",
+            "--name",
+            "large",
+            "busybox",
+            "sh",
+            "-c",
+            "dd if=/dev/urandom of=/f bs=1M count=64; mkdir /d; for i in $(seq 2000); do echo $i >/d/$i; done; sync"
+        )
+        func free() throws -> Int {
+            try Int(Program.shell("df --output=avail -m \(place.path) | tail -1").line.trimmed) ?? 0
+        }
+        let full = try free()
+        try strata.ok("rm", "large")
+        try strata.ok("system", "prune", "-f", "--wait")
+        #expect(try free() >= full + 60)
+        withExtendedLifetime(place) {}
+    }
+
+    /// What a container does with subvolumes of its own shows as directories, and goes with it.
+    @Test(.requires(.program("btrfs")))
+    func containerThatMakesSubvolumes() throws {
+        let place = try LoopFileSystem("btrfs")
+        let strata = try Strata(driver: "btrfs", below: place.path)
+        try strata.importBusybox()
+        try strata.ok("create", "--name", "work", "busybox", "true")
+        let layer = try strata.ok("inspect", "-f", "{{.Driver}}", "work").line
+        #expect(layer == "btrfs")
+        try Program.shell(
+            """
+            cd \(strata.root)/drivers/btrfs/layers
+            for layer in *; do
+                [ "$(btrfs property get -ts $layer ro)" = ro=false ] || continue
+                for i in $(seq 100); do btrfs -q subvolume create $layer/sub$i; echo $i >$layer/sub$i/f; done
+                btrfs -q subvolume snapshot $layer $layer/sub1/snapshot
+                btrfs -q subvolume snapshot -r $layer/sub2 $layer/sub3/frozen
+            done
+            """
+        )
+        let diff = try strata.ok("diff", "work").lines
+        #expect(diff.contains("A /sub100/f") && diff.contains("A /sub3/frozen/f"))
+        try strata.ok("commit", "work", "made")
+        #expect(try strata.ok("run", "--rm", "made", "cat", "/sub3/frozen/f").line == "2")
+        try strata.ok("rm", "work")
+        try strata.ok("rmi", "made")
+        try strata.ok("system", "prune", "-f", "--wait")
+        try strata.ok("system", "check")
+        let left = try Program.shell("btrfs subvolume list \(place.path) | grep -c sub || true").line
+        #expect(left == "0")
+        withExtendedLifetime(place) {}
+    }
+}
+
+extension String {
+    fileprivate var trimmed: String { filter { $0 != " " } }
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CBtrfs
+import Glibc
+import LinuxSys
+import Storage
+import SystemPackage
+
+/// The file system below the layers: its figures, and the space that is not free yet.
+extension BtrfsDriver {
+    package func status() throws -> [(name: String, value: String)] {
+        try doing("ask the file system of \(home) for its figures") {
+            var space = cbtrfs_space()
+            try system("ask for space") { cbtrfs_space(layers.raw, &space) }
+            var facts = [("Home", home.string)]
+            if let volume {
+                let size = try volume.size()
+                facts.append(("Volume", "\(size.used) bytes on disk, at most \(size.limit)"))
+            }
+            facts.append(("Data", "\(space.data_used) of \(space.data_total) bytes"))
+            facts.append(("Metadata", "\(space.metadata_used) of \(space.metadata_total) bytes"))
+            facts.append(("Quotas", try quota.mode().rawValue))
+            facts.append(("Subvolumes to be freed", "\(try unfreed().count)"))
+            return facts
+        }
+    }
+
+    /// The ids of subvolumes that were deleted, on all of the file system, and are not freed yet.
+    private func unfreed() throws(SystemError) -> Set<UInt64> {
+        var ids: Set<UInt64> = []
+        let type = UInt8(BTRFS_ORPHAN_ITEM_KEY)
+        try TreeSearch(layers.raw, tree: CBTRFS_ROOT_TREE).forEach(
+            from: ItemKey(object: CBTRFS_ORPHANS, type: type, offset: 0),
+            to: ItemKey(object: CBTRFS_ORPHANS, type: type, offset: .max)
+        ) { key, _ throws(SystemError) in ids.insert(key.offset) }
+        return ids
+    }
+}
+
+extension BtrfsDriver: DeferredFreeing {
+    /// Waits for all that is deleted at the moment, by whomever: the kernel frees one after the other.
+    package func waitUntilFreed(shouldStop: () -> Bool) throws {
+        try doing("wait for the space of deleted layers in \(home)") {
+            let waiting = try unfreed()
+            while !shouldStop(), try !unfreed().isDisjoint(with: waiting) {
+                // Wakes the kernel's thread that frees, which else looks every half minute.
+                try system("sync") { cbtrfs_sync(layers.raw) }
+                usleep(20_000)
+            }
+            // What the freed extents took is usable once it is committed.
+            try system("sync") { cbtrfs_sync(layers.raw) }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CBtrfs
+import Glibc
+import LinuxSys
+import Storage
+import SystemPackage
+
+/// A btrfs in a file of the driver's home, for stores that lie on another file system.
+///
+/// `<home>/volume` is sparse, so its size is a limit and no cost. Where it is, it is used; so an option is needed once. It
+/// is mounted detached: the mount vanishes with the last process that uses it, and the loop device with the mount.
+struct Volume {
+    static let option = "btrfs.loop"
+    /// mkfs.btrfs makes nothing smaller that has room for much.
+    private static let smallest: Int64 = 256 << 20
+
+    /// The root directory of the file system.
+    let root: SharedFD
+    private let file: FilePath
+
+    private static func path(_ home: FilePath) -> FilePath { home.appending("volume") }
+
+    static func exists(in home: FilePath) throws(SystemError) -> Bool { try Files.status(path(home)) != nil }
+
+    private static func lockPath(_ home: FilePath) -> FilePath { home.appending("volume.lock") }
+
+    static func removeLock(in home: FilePath) { _ = try? Files.unlink(lockPath(home)) }
+
+    /// The size that the option asks for.
+    static func size(_ value: String) throws -> Int64 {
+        guard let size = OptionValue.bytes(value), size >= smallest, size <= 1 << 50 else {
+            throw StorageError(
+                .invalid,
+                "option \(option)=\(value) of storage driver btrfs",
+                remedy: "it takes a size of at least 256m: 20g"
+            )
+        }
+        return size
+    }
+
+    /// Mounts the file, making it if it is missing and a size is given; a file that is smaller grows to the size.
+    init(in home: FilePath, size: Int64?) throws {
+        file = Self.path(home)
+        let file = file
+        root = try doing("open the volume \(file) of storage driver btrfs") {
+            // So that a file has one loop device, and one who makes it or changes its size.
+            let lock = try FileLock.acquire(Self.lockPath(home), .exclusive)
+            defer { withExtendedLifetime(lock) {} }
+            if try Files.status(file) == nil, let size { try Self.make(file, size: size) }
+            let loop = try LoopDevice.attach(file)
+            let mount = try Self.mount(loop.path)
+            let root = SharedFD(try Files.open(".", below: mount.raw, O_RDONLY | O_DIRECTORY))
+            if let size { try Self.grow(file, to: size, loop, root.raw) }
+            return root
+        }
+    }
+
+    private static func mount(_ device: FilePath, subvolume: String? = nil) throws(SystemError) -> OwnedFD {
+        var parameters: [DetachedMount.Parameter] = [.string("source", device.string)]
+        if let subvolume { parameters.append(.string("subvol", subvolume)) }
+        return try DetachedMount.make("btrfs", parameters, attributes: .noAccessTime)
+    }
+
+    private static func make(_ file: FilePath, size: Int64) throws {
+        let mkfs = try ExternalProgram("mkfs.btrfs", package: "btrfs-progs")
+        let new = FilePath("\(file).new")
+        let disk = try Files.open(new, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, mode: 0o600)
+        try system("ftruncate", new.printable) { ftruncate(disk.raw, Int(size)) }
+        let (code, output) = try mkfs.run(["-q", "-f", new.string])
+        guard code == 0 else {
+            try Files.unlink(new)
+            throw StorageError(
+                .system,
+                "make a btrfs of \(size) bytes in \(new): mkfs.btrfs ended with exit code \(code):"
+                    + " \(output.split(separator: "\n").last ?? "")"
+            )
+        }
+        try system("fsync", new.printable) { fsync(disk.raw) }
+        try Files.rename(new, to: file)
+        let directory = try Files.openDirectory(file.removingLastComponent())
+        try system("fsync", file.printable) { fsync(directory.raw) }
+    }
+
+    private static func grow(
+        _ file: FilePath,
+        to size: Int64,
+        _ loop: borrowing LoopDevice,
+        _ root: CInt
+    ) throws {
+        let disk = try Files.open(file, O_RDWR | O_NOFOLLOW)
+        let present = try Files.status(of: disk.raw).size
+        if size == present { return }
+        guard size > present else {
+            throw StorageError(
+                .invalid,
+                "\(option)=\(size): the volume \(file) has \(present) bytes and cannot shrink",
+                remedy: "leave the option out, or give a larger size"
+            )
+        }
+        try system("ftruncate", file.printable) { ftruncate(disk.raw, Int(size)) }
+        try loop.takeSize()
+        try system("grow the file system") { cbtrfs_grow(root) }
+    }
+
+    /// A subvolume's root as a mount, for kernels (before 6.15) that do not clone mounts which are in no mount table.
+    func mount(subvolume: String) throws(SystemError) -> OwnedFD {
+        let loop = try LoopDevice.attach(file)
+        return try Self.mount(loop.path, subvolume: subvolume)
+    }
+
+    /// Bytes that the file may have and has.
+    func size() throws(SystemError) -> (limit: Int64, used: Int64) {
+        guard let status = try Files.status(file) else { return (0, 0) }
+        return (status.size, status.blocks &* 512)
+    }
+}

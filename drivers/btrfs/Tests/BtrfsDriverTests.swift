@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import BtrfsDriver
+import CBtrfs
+import CLinux
+import DriverConformance
+import Glibc
+import LayerDiff
+import LinuxSys
+import Storage
+import SystemPackage
+import TestGates
+import Testing
+
+/// What is btrfs' own; what all drivers have in common is the conformance suite's.
+@Suite(.requires(.root, .filesystem("btrfs"), .loopDevices, .program("mkfs.btrfs")))
+struct BtrfsDriverTests {
+    private let home: FilePath
+    private let driver: BtrfsDriver
+    private let scratch: TemporaryDirectory
+
+    init() throws {
+        scratch = try TemporaryDirectory(below: LoopFileSystem.shared("btrfs").path)
+        home = scratch.appending("home")
+        driver = try BtrfsDriver(home: home, options: [:])
+    }
+
+    // MARK: Probe and options
+
+    @Test func probeMakesASubvolumeAndCleansUp() throws {
+        guard case .works = BtrfsDriver.probe(home: scratch.appending("not/yet/there")) else {
+            Issue.record("the probe says that btrfs does not work")
+            return
+        }
+        #expect(try Files.list(scratch.fd).map(\.name) == ["home"])
+    }
+
+    @Test func probeNamesTheFileSystemAndTheRemedy() throws {
+        let other = try TemporaryDirectory()
+        let type = try Files.fileSystemType(other.fd)
+        guard case .unavailable(let reason, let remedy) = BtrfsDriver.probe(home: other.appending("home"))
+        else {
+            Issue.record("the probe says that btrfs works on \(type)")
+            return
+        }
+        #expect(reason.contains(type))
+        #expect(remedy?.contains("btrfs.loop") == true)
+        #expect(try Files.list(other.fd).isEmpty)
+    }
+
+    /// A store that was copied elsewhere has directories in the place of subvolumes.
+    @Test func homeMovedToAnotherFileSystem() throws {
+        let other = try TemporaryDirectory()
+        try Files.makeDirectories(other.appending("home/layers"))
+        #expect {
+            _ = try BtrfsDriver(home: other.appending("home"), options: [:])
+        } throws: { error in
+            let error = error as? StorageError
+            return error?.code == .unsupported && error?.remedy?.contains("load its images again") == true
+        }
+    }
+
+    @Test func copiedStoreIsNoStore() throws {
+        let id = LayerID.random()
+        try Files.makeDirectory(home.appending("layers/\(id)"))
+        #expect(throws: StorageError.self) { _ = try driver.changes(id, over: LayerChain()) }
+        #expect(try driver.list() == [id])
+        try driver.remove(id)
+        try driver.emptyTrash { false }
+        #expect(try Files.list(home.appending("layers")).isEmpty)
+    }
+
+    @Test(arguments: [["btrfs.loop": "carrier pigeon"], ["btrfs.loop": "1"], ["btrfs.turbo": "on"]])
+    func refusesOddOptions(_ options: [String: String]) throws {
+        let other = scratch.appending("other")
+        #expect { _ = try BtrfsDriver(home: other, options: options) } throws: {
+            ($0 as? StorageError)?.code == .invalid
+        }
+        #expect(try Files.status(other) == nil)
+    }
+
+    // MARK: Layers
+
+    @Test func sealedLayersAreReadOnly() throws {
+        let base = try layer { try write("one", "file", below: $0) }
+        #expect(throws: StorageError.self) {
+            _ = try driver.mount(base, over: LayerChain(), access: .readWrite)
+        }
+        let tree = try Files.openDirectory(home.appending("layers/\(base)"))
+        #expect(throws: SystemError.self) { try write("two", "file", below: tree.raw) }
+    }
+
+    @Test func deletedBehindOurBack() throws {
+        let base = try layer { _ in }
+        try driver.remove(base)
+        for use in [
+            { _ = try driver.mount(base, over: LayerChain(), access: .readOnly) },
+            { _ = try driver.changes(base, over: LayerChain()) },
+            { _ = try driver.usage(base) },
+        ] {
+            #expect(throws: StorageError.self) { try use() }
+        }
+        let id = LayerID.random()
+        #expect { try driver.prepare(id, over: LayerChain([base]), options: LayerOptions()) } throws: {
+            ($0 as? StorageError)?.code == .notFound
+        }
+        #expect(try driver.list().isEmpty)
+    }
+
+    /// A layer that was made anew is not what its children are snapshots of.
+    @Test func changesOverAParentMadeAnew() throws {
+        func fill(_ tree: CInt) throws {
+            for name in ["one", "two", "three"] { try write(name, name, below: tree) }
+        }
+        let base = try layer(fill)
+        let id = LayerID.random()
+        try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
+        try change(id) { try write("changed", "two", below: $0) }
+        let again = try layer(fill)
+        try driver.remove(base)
+        try driver.emptyTrash { false }
+        let changes = try driver.changes(id, over: LayerChain([again])).changes
+        #expect(changes.map(\.line) == ["C /", "C /two"])
+    }
+
+    @Test func usageIsTheLayersOwn() throws {
+        let base = try layer { try write(String(repeating: "x", count: 1 << 20), "big", below: $0) }
+        let id = LayerID.random()
+        try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
+        #expect(try driver.usage(id).bytes == 0)
+        try change(id) { try write(String(repeating: "y", count: 256 << 10), "small", below: $0) }
+        let usage = try driver.usage(id)
+        #expect(usage.bytes == 256 << 10)
+        #expect(usage.inodes == 2)
+        #expect(try driver.usage(base).bytes == 1 << 20)
+        #expect(try driver.sharedBytes(id) == 1 << 20)
+        #expect(try driver.sharedBytes(base) == 0)
+    }
+
+    /// Content that differs where nothing else does, in files that are large enough for a short cut.
+    @Test func contentOfLargeFiles() throws {
+        let size = 1 << 20
+        let base = try layer { tree in
+            for name in ["linked", "written", "punched", "same"] {
+                try write(String(repeating: "x", count: size), name, below: tree)
+            }
+        }
+        let id = LayerID.random()
+        try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
+        try change(id) { tree in
+            try system("link") { clinux_linkat(tree, "linked", tree, "other", 0) }
+            try write(String(repeating: "x", count: size - 1) + "y", "written", below: tree)
+            try write(String(repeating: "x", count: size), "same", below: tree)
+            let file = try Files.open("punched", below: tree, O_RDWR)
+            let punchHoleKeepSize: CInt = 3
+            try system("punch") { clinux_fallocate(file.raw, punchHoleKeepSize, 4096, 65536) }
+            try system("futimens") { clinux_utimensat(file.raw, "", Int64(size), 0, 0) }
+        }
+        let changes = try driver.changes(id, over: LayerChain([base])).changes
+        #expect(changes.map(\.line) == ["C /", "C /linked", "A /other", "C /punched", "C /written"])
+    }
+
+    // MARK: Subvolumes that containers make
+
+    @Test func nestedSubvolumesAreDirectories() throws {
+        let base = try layer { try Files.makeDirectory("data", below: $0, mode: 0o755) }
+        let id = LayerID.random()
+        try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
+        try change(id) { tree in
+            let data = try Files.openDirectory("data", below: tree)
+            try system("make", nil) { cbtrfs_create(data.raw, "outer") }
+            let outer = try Files.openDirectory("outer", below: data.raw)
+            try write("text", "file", below: outer.raw)
+            try system("link") { clinux_linkat(outer.raw, "file", outer.raw, "link", 0) }
+            try system("make", nil) { cbtrfs_create(outer.raw, "inner") }
+            let inner = try Files.openDirectory("inner", below: outer.raw)
+            try write("deep", "file", below: inner.raw)
+            try system("snapshot", nil) { cbtrfs_snapshot(tree, "copy", tree, 1) }
+        }
+        let expected = [
+            "C /", "A /copy", "A /copy/data", "A /copy/data/outer", "C /data", "A /data/outer",
+            "A /data/outer/file", "A /data/outer/inner", "A /data/outer/inner/file", "A /data/outer/link",
+        ]
+        #expect(try driver.changes(id, over: LayerChain([base])).changes.map(\.line) == expected)
+        try driver.seal(id, over: LayerChain([base]), undecided: Undecided())
+        #expect(try driver.changes(id, over: LayerChain([base])).changes.map(\.line) == expected)
+
+        // A child shows what is in them.
+        let child = LayerID.random()
+        let chain = LayerChain([base, id])
+        try driver.prepare(child, over: chain, options: LayerOptions())
+        let mounted = try driver.mount(child, over: chain, access: .readOnly)
+        #expect(try Files.contents("data/outer/inner/file", below: mounted.root.raw) == Array("deep".utf8))
+        #expect(try driver.changes(child, over: chain).changes.isEmpty)
+    }
+
+    @Test func hundredsOfNestedSubvolumesGoWithTheLayer() throws {
+        let id = LayerID.random()
+        try driver.prepare(id, over: LayerChain(), options: LayerOptions())
+        try change(id) { tree in
+            for number in 0..<50 {
+                try system("make", nil) { cbtrfs_create(tree, "n\(number)") }
+                try system("snapshot", nil) {
+                    cbtrfs_snapshot(tree, "s\(number)", tree, number % 2 == 0 ? 1 : 0)
+                }
+            }
+            // Read-only, with another one in it.
+            let frozen = try Files.openDirectory("n7", below: tree)
+            try system("make", nil) { cbtrfs_create(frozen.raw, "inner") }
+            try system("freeze", nil) { cbtrfs_set_read_only(frozen.raw, 1) }
+            // One in the other, deeper than a path can tell.
+            var directory = try Files.openDirectory(".", below: tree)
+            for _ in 0..<30 {
+                let name = String(repeating: "d", count: 200)
+                try system("make", nil) { cbtrfs_create(directory.raw, name) }
+                directory = try Files.openDirectory(name, below: directory.raw)
+            }
+        }
+        try driver.remove(id)
+        #expect(try driver.list().isEmpty)
+        try driver.emptyTrash { false }
+        #expect(try Files.list(home.appending("layers")).isEmpty)
+        try driver.waitUntilFreed { false }
+    }
+
+    // MARK: Temporary snapshots
+
+    /// What somebody is reading is not swept; what a killed command left is.
+    @Test func sweepsSnapshotsThatNobodyHolds() throws {
+        let id = LayerID.random()
+        try driver.prepare(id, over: LayerChain(), options: LayerOptions())
+        let layers = try Files.openDirectory(home.appending("layers"))
+        let tree = try Files.openDirectory(id.rawValue, below: layers.raw)
+        for name in ["changes.\(id).1", "changes.\(id).2", "removed.\(id).3"] {
+            try system("snapshot", name) { cbtrfs_snapshot(layers.raw, name, tree.raw, 1) }
+        }
+        let held = try Files.openDirectory("changes.\(id).2", below: layers.raw)
+        #expect(clinux_flock(held.raw, LOCK_SH | LOCK_NB) == 0)
+        try driver.emptyTrash { false }
+        #expect(Set(try Files.list(layers.raw).map(\.name.printable)) == [id.rawValue, "changes.\(id).2"])
+        #expect(try driver.list() == [id])
+    }
+
+    @Test func changesLeaveNothingBehind() throws {
+        let base = try layer { try write("one", "file", below: $0) }
+        let id = LayerID.random()
+        try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
+        try change(id) { try write("two", "file", below: $0) }
+        _ = try driver.changes(id, over: LayerChain([base]))
+        #expect(
+            Set(try Files.list(home.appending("layers")).map(\.name.printable)) == [
+                base.rawValue, id.rawValue,
+            ]
+        )
+    }
+
+    // MARK: Helpers
+
+    private func write(_ text: String, _ name: String, below root: CInt) throws {
+        let file = try Files.open(name, below: root, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o644)
+        try Files.writeAll(Array(text.utf8), to: file.raw)
+        try system("futimens") { clinux_utimensat(file.raw, "", Int64(text.utf8.count), 0, 0) }
+    }
+
+    /// A sealed layer over nothing.
+    private func layer(_ body: (CInt) throws -> Void) throws -> LayerID {
+        let id = LayerID.random()
+        try driver.prepare(id, over: LayerChain(), options: LayerOptions())
+        try change(id, body)
+        try driver.seal(id, over: LayerChain(), undecided: Undecided())
+        return id
+    }
+
+    private func change(_ id: LayerID, _ body: (CInt) throws -> Void) throws {
+        let mounted = try driver.mount(id, over: LayerChain(), access: .readWrite)
+        let tree = try Files.openDirectory(".", below: mounted.root.raw)
+        try body(tree.raw)
+    }
+}
+
+extension Files {
+    fileprivate static func list(_ path: FilePath) throws -> [DirectoryEntry] {
+        let directory = try openDirectory(path)
+        return try list(directory.raw)
+    }
+}
