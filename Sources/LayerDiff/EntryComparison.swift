@@ -64,8 +64,8 @@ package struct EntryComparison {
             if try target != Files.readLink(tree.name, below: tree.directory) { return true }
         case .directory, .fifo, .socket: break
         }
-        let attributes = parentForm.visible(try ExtendedAttributes.read(parent.name, below: parent.directory))
-        let others = treeForm.visible(try ExtendedAttributes.read(tree.name, below: tree.directory))
+        let attributes = try parentForm.attributes(of: parent.name, below: parent.directory)
+        let others = try treeForm.attributes(of: tree.name, below: tree.directory)
         if attributes != others { return true }
         if old.kind != .regular || old.size == 0 || trustingContent { return false }
         return try contentDiffers(parent, tree)
@@ -75,7 +75,7 @@ package struct EntryComparison {
     package func rootsDiffer(parent: CInt?, tree: CInt) throws(SystemError) -> Bool {
         let new = try Files.status(of: tree)
         guard let parent else {
-            let attributes = treeForm.visible(try ExtendedAttributes.read(".", below: tree))
+            let attributes = try treeForm.attributes(of: ".", below: tree)
             return new.mode != 0o755 || new.uid != 0 || new.gid != 0 || new.mtime != Timestamp(seconds: 0)
                 || !attributes.isEmpty
         }

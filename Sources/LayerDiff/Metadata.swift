@@ -25,7 +25,7 @@ enum Metadata {
         form: any TreeForm
     ) throws {
         let wanted = Set(attributes.map(\.name))
-        let surplus = form.visible(try ExtendedAttributes.read(of: fd)).filter { !wanted.contains($0.name) }
+        let surplus = try form.attributes(of: fd).filter { !wanted.contains($0.name) }
         for attribute in try form.stored(surplus) {
             try ExtendedAttributes.remove(attribute.name, from: ".", below: fd)
         }

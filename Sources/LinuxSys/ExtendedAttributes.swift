@@ -27,29 +27,37 @@ package struct ExtendedAttribute: Hashable, Comparable, Sendable {
 /// a symlink or device; so the path is `/proc/self/fd/<directory>/<name>`, in which only `name` comes from outside.
 package enum ExtendedAttributes {
     /// All attributes, sorted by name; empty where the file system has none.
+    ///
+    /// - Parameter isWanted: says of a name whether its value is read; others are left out.
     package static func read(
         _ name: some PathConvertible,
-        below directory: CInt
+        below directory: CInt,
+        where isWanted: (ArraySlice<UInt8>) -> Bool = { _ in true }
     ) throws(SystemError) -> [ExtendedAttribute] {
         let path = procPath(name, below: directory)
         return try read(
             name.printable,
+            where: isWanted,
             list: { clinux_llistxattr(path, $0, $1) },
             get: { clinux_lgetxattr(path, $0, $1, $2) }
         )
     }
 
     /// The same of an open file; of a directory also by an O_PATH descriptor, as the root of a detached mount is one.
-    package static func read(of fd: CInt) throws(SystemError) -> [ExtendedAttribute] {
+    package static func read(
+        of fd: CInt,
+        where isWanted: (ArraySlice<UInt8>) -> Bool = { _ in true }
+    ) throws(SystemError) -> [ExtendedAttribute] {
         do throws(SystemError) {
             return try read(
                 nil,
+                where: isWanted,
                 list: { clinux_flistxattr(fd, $0, $1) },
                 get: { clinux_fgetxattr(fd, $0, $1, $2) }
             )
         } catch {
             guard error.errno == .badFileDescriptor else { throw error }
-            return try read(".", below: fd)
+            return try read(".", below: fd, where: isWanted)
         }
     }
 
@@ -85,15 +93,17 @@ package enum ExtendedAttributes {
         }
     }
 
+    /// The same on an open file; on a directory also by an O_PATH descriptor.
     package static func set(_ attribute: ExtendedAttribute, on fd: CInt) throws(SystemError) {
         let key = attribute.name + [0]
-        try system("setxattr", printable(attribute.name)) {
+        let done = try systemAnswer("setxattr", printable(attribute.name), expecting: .badFileDescriptor) {
             key.withUnsafeBufferPointer { k in
                 k.withMemoryRebound(to: CChar.self) {
                     clinux_fsetxattr(fd, $0.baseAddress, attribute.value, attribute.value.count, 0)
                 }
             }
         }
+        if done == nil { try set(attribute, on: ".", below: fd) }
     }
 
     /// Removes one attribute; absent is success.
@@ -119,53 +129,46 @@ package enum ExtendedAttributes {
     private static func printable(_ bytes: [UInt8]) -> String { TreePath(bytes: bytes).printable }
 
     private static func read(
-        _ what: String?,
+        _ what: @autoclosure () -> String?,
+        where isWanted: (ArraySlice<UInt8>) -> Bool,
         list: (UnsafeMutablePointer<CChar>?, Int) -> Int,
         get: (UnsafePointer<CChar>, UnsafeMutableRawPointer?, Int) -> Int
     ) throws(SystemError) -> [ExtendedAttribute] {
-        let none = { (error: SystemError) in error.errno == .notSupported }
-        guard
-            let names = try grow(
-                "listxattr",
-                what,
-                from: 1024,
-                absent: none,
-                call: { list($0.assumingMemoryBound(to: CChar.self), $1) }
-            )
-        else { return [] }
+        let names = try grow("listxattr", what(), from: 1024, expecting: .notSupported) {
+            list($0.assumingMemoryBound(to: CChar.self), $1)
+        }
+        guard let names, !names.isEmpty else { return [] }
         var attributes: [ExtendedAttribute] = []
-        for name in names.split(separator: 0) {
-            guard let value = try value(what, attribute: Array(name), get: get) else { continue }
+        for name in names.split(separator: 0) where isWanted(name) {
+            guard let value = try value(what(), attribute: Array(name), get: get) else { continue }
             attributes.append(ExtendedAttribute(name: Array(name), value: value))
         }
-        attributes.sort()
+        if attributes.count > 1 { attributes.sort() }
         return attributes
     }
 
     private static func value(
-        _ what: String?,
+        _ what: @autoclosure () -> String?,
         attribute: [UInt8],
         get: (UnsafePointer<CChar>, UnsafeMutableRawPointer?, Int) -> Int
     ) throws(SystemError) -> [UInt8]? {
         let name = TreePath(bytes: attribute)
-        let none = { (error: SystemError) in error.errno == .noData || error.errno == .notSupported }
         return try grow(
             "getxattr",
-            [what, name.printable].compactMap(\.self).joined(separator: " "),
+            [what(), name.printable].compactMap(\.self).joined(separator: " "),
             from: 256,
-            absent: none
-        ) {
-            buffer,
-            size in name.withCPath { get($0, buffer, size) }
+            expecting: .noData
+        ) { buffer, size in
+            name.withCPath { get($0, buffer, size) }
         }
     }
 
-    /// Calls with a larger buffer until the answer fits; `nil` when the call fails in a way that means "there is none".
+    /// Calls with a larger buffer until the answer fits; `nil` where there is no such thing, or no attributes at all.
     private static func grow(
         _ operation: StaticString,
         _ what: @autoclosure () -> String?,
         from initial: Int,
-        absent: (SystemError) -> Bool,
+        expecting absent: Errno,
         call: (UnsafeMutableRawPointer, Int) -> Int
     ) throws(SystemError) -> [UInt8]? {
         var size = initial
@@ -174,10 +177,11 @@ package enum ExtendedAttributes {
             defer { buffer.deallocate() }
             guard let base = buffer.baseAddress else { return nil }
             do throws(SystemError) {
-                let count = try system(operation, what()) { call(base, size) }
-                return Array(buffer[..<count])
+                let count = try systemAnswer(operation, what(), expecting: absent, .notSupported) {
+                    call(base, size)
+                }
+                return count.map { Array(buffer[..<$0]) }
             } catch {
-                if absent(error) { return nil }
                 if error.errno != .outOfRange || size > 1 << 20 { throw error }
                 size *= 16
             }

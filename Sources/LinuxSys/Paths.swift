@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 package import SystemPackage
 
 /// Anything that can be handed to a system call as a path: bytes that end at a NUL, never decoded.
@@ -82,7 +83,13 @@ package struct TreePath: Hashable, Comparable, Sendable, CustomStringConvertible
     }
 
     package static func < (left: TreePath, right: TreePath) -> Bool {
-        left.bytes.lexicographicallyPrecedes(right.bytes)
+        left.bytes.withUnsafeBytes { l in
+            right.bytes.withUnsafeBytes { r in
+                guard let first = l.baseAddress, let second = r.baseAddress else { return l.count < r.count }
+                let order = memcmp(first, second, min(l.count, r.count))
+                return order == 0 ? l.count < r.count : order < 0
+            }
+        }
     }
 
     /// Printable, and absolute as users write it.
@@ -92,7 +99,7 @@ package struct TreePath: Hashable, Comparable, Sendable, CustomStringConvertible
 extension TreePath: PathConvertible {
     package func withCPath<R>(_ body: (UnsafePointer<CChar>) -> R) -> R {
         withUnsafeTemporaryAllocation(of: CChar.self, capacity: bytes.count + 1) { buffer in
-            for index in bytes.indices { buffer[index] = CChar(bitPattern: bytes[index]) }
+            bytes.withUnsafeBytes { UnsafeMutableRawBufferPointer(buffer).copyMemory(from: $0) }
             buffer[bytes.count] = 0
             guard let base = buffer.baseAddress else {
                 preconditionFailure("a temporary buffer of at least one byte")

@@ -115,8 +115,7 @@ extension LayerDirectories {
             if status.uid != 0 || status.gid != 0 {
                 try system("fchown") { fchown(root.raw, status.uid, status.gid) }
             }
-            let attributes = form.visible(try ExtendedAttributes.read(of: parent.raw))
-            for attribute in try form.stored(attributes) {
+            for attribute in try form.stored(try form.attributes(of: parent.raw)) {
                 try ExtendedAttributes.set(attribute, on: root.raw)
             }
         }

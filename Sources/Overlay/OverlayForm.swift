@@ -28,7 +28,7 @@ package struct OverlayForm: TreeForm {
         }
         // In a directory that no layer below has, the kernel lists whiteouts as names; not where it sees that the
         // directory was merged once, which an origin tells. An empty one says no more than that.
-        try ExtendedAttributes.set(ExtendedAttribute(name: Self.origin, value: []), on: ".", below: directory)
+        try ExtendedAttributes.set(ExtendedAttribute(name: Self.origin, value: []), on: directory)
     }
 
     package func makeOpaque(_ directory: CInt) throws {
@@ -75,6 +75,10 @@ package struct OverlayForm: TreeForm {
             return attribute.name.starts(with: Self.prefix) ? nil : attribute
         }
         .sorted()
+    }
+
+    package func shows(_ name: ArraySlice<UInt8>) -> Bool {
+        !name.starts(with: Self.prefix) || name.starts(with: Self.escapedPrefix)
     }
 
     /// Takes the mark of `makeOpaque` away.

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CLinux
 import Glibc
 import LayerDiff
 package import LinuxSys
 package import Storage
+import SystemPackage
 
 /// The merged tree of the layers below a writable one, to look names up in.
 ///
@@ -39,38 +41,67 @@ final class ParentWalk {
     private let form: any TreeForm
     /// Where each layer is, the top first; one that has no part in the directory stopped above it.
     private let layers: [DirectoryStack]
+    /// The roots of `layers` that nobody else holds.
+    private let held: [SharedFD]
     private var depth = 0
+    /// The layer that has what `find` found last.
+    private var finder = 0
 
     init(_ view: ParentView?) {
         form = view?.form ?? PlainForm()
         layers = view?.roots.map { DirectoryStack(root: $0.raw) } ?? []
+        held = []
+    }
+
+    /// Begins where `other` is, and cannot go above that.
+    init(at other: ParentWalk) throws {
+        form = other.form
+        held = try other.layers.filter { $0.depth == other.depth }.map {
+            SharedFD(try OwnedFD.duplicating($0.top))
+        }
+        layers = held.map { DirectoryStack(root: $0.raw) }
     }
 
     /// What the directory has under this name.
     func find(_ name: TreePath) throws -> EntryComparison.Place? {
-        for layer in layers where layer.depth == depth {
+        for (index, layer) in layers.enumerated() where layer.depth == depth {
             guard let place = try EntryComparison.Place(name, below: layer.top) else {
                 if try form.hides(name, below: layer.top) { return nil }
                 continue
             }
+            finder = index
             return form.isWhiteout(place.status, named: name) ? nil : place
         }
         return nil
     }
 
-    /// Goes into the directory `name`, which `find` found.
+    /// Goes into the directory `name`, which `find` found last.
     func push(_ name: TreePath) throws {
-        for layer in layers where layer.depth == depth {
-            let isLast = try form.hides(name, below: layer.top)
-            guard let status = try Files.status(name, below: layer.top) else {
-                if isLast { break }
-                continue
+        let below = layers[finder...].filter { $0.depth == depth }
+        for (index, layer) in below.enumerated() {
+            // Nobody below the lowest could be hidden.
+            let isLast = try index + 1 == below.count || form.hides(name, below: layer.top)
+            do throws(SystemError) {
+                guard let directory = try open(name, below: layer.top) else {
+                    if isLast { break }
+                    continue
+                }
+                try layer.push(directory)
+            } catch {
+                if error.errno == .notDirectory || error.errno == .tooManySymbolicLinkLevels { break }
+                throw error
             }
-            guard status.kind == .directory else { break }
-            try layer.push(name)
             if try isLast || (!form.isWholeTree && form.isOpaque(layer.top)) { break }
         }
         depth += 1
+    }
+
+    private func open(_ name: TreePath, below directory: CInt) throws(SystemError) -> OwnedFD? {
+        let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC
+        let fd = try systemAnswer("open", name.printable, expecting: .noSuchFileOrDirectory) {
+            name.withCPath { clinux_openat(directory, $0, flags, 0) }
+        }
+        return fd.map { OwnedFD(adopting: $0) }
     }
 
     func pop() throws {

@@ -23,7 +23,7 @@ extension UpperWalker {
             groups.add(path, parent: status, tree: status)
         }
         let changed = groups.changed()
-        for path in changed { record(.modified, path) }
+        add(changed)
         return !Set(changed).isDisjoint(with: left.map(\.path))
     }
 

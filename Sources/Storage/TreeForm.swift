@@ -33,6 +33,26 @@ package protocol TreeForm: Sendable {
 
     /// Attributes as a layer gives them, for attributes read from disk; marks are left out. Sorted by name.
     func visible(_ attributes: [ExtendedAttribute]) -> [ExtendedAttribute]
+
+    /// Whether `visible` keeps an attribute of this name, whatever its value.
+    func shows(_ name: ArraySlice<UInt8>) -> Bool
+}
+
+extension TreeForm {
+    package func shows(_ name: ArraySlice<UInt8>) -> Bool { true }
+
+    /// The attributes of an open file as a layer gives them.
+    package func attributes(of fd: CInt) throws(SystemError) -> [ExtendedAttribute] {
+        visible(try ExtendedAttributes.read(of: fd, where: shows))
+    }
+
+    /// The attributes of a name as a layer gives them.
+    package func attributes(
+        of name: TreePath,
+        below directory: CInt
+    ) throws(SystemError) -> [ExtendedAttribute] {
+        visible(try ExtendedAttributes.read(name, below: directory, where: shows))
+    }
 }
 
 /// What a name in a directory says by itself.

@@ -25,11 +25,13 @@ import Testing
     func escapesAndUnescapes(_ seen: String, _ onDisk: String) throws {
         #expect(try form.stored([attribute(seen)]) == [attribute(onDisk)])
         #expect(form.visible([attribute(onDisk)]) == [attribute(seen)])
+        #expect(form.shows(Array(onDisk.utf8)[...]))
     }
 
     @Test func ownMarksAreNotVisible() {
         let marks = ["opaque", "origin", "impure", "uuid", "nlink", "redirect", "metacopy", "whiteout"]
         #expect(form.visible(marks.map { attribute("user.overlay.\($0)") }).isEmpty)
+        for mark in marks { #expect(!form.shows(Array("user.overlay.\(mark)".utf8)[...])) }
     }
 
     @Test func keepsOrderAfterRenaming() throws {
@@ -65,7 +67,8 @@ import Testing
             #expect(try form.isOpaque(directory.fd) == false)
             try form.makeOpaque(directory.fd)
             #expect(try form.isOpaque(directory.fd))
-            #expect(try form.visible(ExtendedAttributes.read(of: directory.fd)).isEmpty)
+            #expect(try form.attributes(of: directory.fd).isEmpty)
+            #expect(try ExtendedAttributes.read(of: directory.fd).count == 2)
         }
     }
 }
