@@ -17,11 +17,16 @@ package final class ChangeStream: LayerEntrySource {
     private let tree: SharedFD
     private let form: any TreeForm
     private var position = 0
-    private var parent: (path: TreePath, fd: SharedFD)?
+    /// Directories on the way to the last entry, the lowest last.
+    private var open: [(path: TreePath, fd: SharedFD)] = []
     /// The regular file that `next` gave last.
     private var current: (path: TreePath, fd: SharedFD, status: FileStatus)?
     private var linked: [FileKey: TreePath] = [:]
     private let copier = ContentCopier()
+    private lazy var buffer = PieceBuffer()
+
+    /// More than a few are not worth their descriptors.
+    private static let mostOpen = 16
 
     private struct FileKey: Hashable {
         var inode: UInt64
@@ -69,7 +74,8 @@ package final class ChangeStream: LayerEntrySource {
             linked[key] = path
         }
         if status.kind == .regular { return try openRegular(path, name, below: directory) }
-        let attributes = form.visible(try ExtendedAttributes.read(name, below: directory))
+        if status.kind == .directory { return try openDirectory(path, name, below: directory, status) }
+        let attributes = try form.attributes(of: name, below: directory)
         return describe(path, try kind(of: name, status, below: directory), status, attributes)
     }
 
@@ -112,15 +118,32 @@ package final class ChangeStream: LayerEntrySource {
         let status = try Files.status(of: file.raw)
         guard status.kind == .regular else { throw changed(path) }
         current = (path, file, status)
-        let attributes = form.visible(try ExtendedAttributes.read(of: file.raw))
-        return describe(path, .regular(size: status.size), status, attributes)
+        return describe(path, .regular(size: status.size), status, try form.attributes(of: file.raw))
+    }
+
+    /// A directory stays open for what is listed below it.
+    private func openDirectory(
+        _ path: TreePath,
+        _ name: TreePath,
+        below directory: CInt,
+        _ status: FileStatus
+    ) throws -> LayerEntry {
+        let opened = SharedFD(try Files.openDirectory(name, below: directory))
+        hold(path, opened)
+        return describe(path, .directory, status, try form.attributes(of: opened.raw))
+    }
+
+    private func hold(_ path: TreePath, _ directory: SharedFD) {
+        if open.count == Self.mostOpen { open.removeFirst() }
+        open.append((path, directory))
     }
 
     private func openParent(of path: TreePath) throws -> CInt {
         let wanted = path.parent ?? .root
-        if let parent, parent.path == wanted { return parent.fd.raw }
+        while let last = open.last, !wanted.isWithin(last.path) { open.removeLast() }
+        if let last = open.last, last.path == wanted { return last.fd.raw }
         let opened = SharedFD(try Files.openParent(of: path, in: tree.raw))
-        parent = (wanted, opened)
+        hold(wanted, opened)
         return opened.raw
     }
 
@@ -135,8 +158,7 @@ package final class ChangeStream: LayerEntrySource {
     package func readContent(_ body: (UnsafeRawBufferPointer) throws -> Void) throws {
         guard let current else { return }
         try doing("read \(label), \(current.path)") {
-            let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 4096)
-            defer { buffer.deallocate() }
+            let buffer = buffer.bytes
             var offset: Int64 = 0
             while offset < current.status.size {
                 let wanted = Int(min(Int64(buffer.count), current.status.size - offset))
@@ -163,4 +185,11 @@ package final class ChangeStream: LayerEntrySource {
             if copied != size { throw changed(current.path) }
         }
     }
+}
+
+/// Room for a piece of a file, made once for all files.
+private final class PieceBuffer {
+    let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 4096)
+
+    deinit { bytes.deallocate() }
 }

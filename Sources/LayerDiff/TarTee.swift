@@ -45,8 +45,9 @@ package final class TarTee: LayerEntrySource {
     /// Zeros that fill whole blocks of the file become holes, since the content goes through the tar, which has none.
     package func writeContent(to file: CInt) throws {
         var position: Int64 = 0
+        var isHole = false
         try readContent { piece in
-            let isHole = piece.count >= 4096 && position & 4095 == 0 && piece.isZero
+            isHole = piece.count >= 4096 && position & 4095 == 0 && piece.isZero
             if isHole {
                 _ = try doing("write \(label)") {
                     try system("lseek") { lseek(file, off_t(piece.count), SEEK_CUR) }
@@ -56,6 +57,8 @@ package final class TarTee: LayerEntrySource {
             }
             position += Int64(piece.count)
         }
+        // Only a hole at the end leaves the size open.
+        guard isHole else { return }
         _ = try doing("write \(label)") { try system("ftruncate") { ftruncate(file, off_t(position)) } }
     }
 

@@ -146,6 +146,23 @@ struct ChangeStreamTests {
         }
     }
 
+    @Test(arguments: [0, 1 << 20, 2 << 20, (2 << 20) - 1])
+    func zerosThatPassATarBecomeHolesOfTheSameSize(_ position: Int) throws {
+        let tree = try OneTree()
+        let file = try Files.open("f", below: tree.fd.raw, O_RDWR | O_CREAT, mode: 0o600)
+        #expect(ftruncate(file.raw, 2 << 20) == 0)
+        #expect(pwrite(file.raw, "x", 1, position) == 1)
+        let tee = TarTee(try stream(nil, tree), sink: HashingSink())
+        while let entry = try tee.next() {
+            guard case .regular = entry.kind else { continue }
+            let target = try Files.open("../copy", below: tree.fd.raw, O_RDWR | O_CREAT, mode: 0o600)
+            try tee.writeContent(to: target.raw)
+            #expect(try Files.status(of: target.raw).blocks < 2048)
+        }
+        let copy = try Files.contents("../copy", below: tree.fd.raw)
+        #expect(try copy == Files.contents("f", below: tree.fd.raw))
+    }
+
     @Test
     func aFileThatGrowsIsCutAndOneThatShrinksIsAnError() throws {
         let tree = try OneTree([.file("f", String(repeating: "f", count: 200_000))])
