@@ -30,6 +30,8 @@ package final class BlobStore: Sendable {
     package func path(of digest: Digest) -> FilePath { blobsPath.appending(digest.hex) }
 
     /// Makes what a layout needs, if it is missing.
+    ///
+    /// Later only what lies in the directories is synced, so they are on disk before the file says that they are there.
     func establish() throws {
         let file = path.appending("oci-layout")
         let isThere = try doing("look at \(path)") {
@@ -38,10 +40,11 @@ package final class BlobStore: Sendable {
         if isThere { return }
         try doing("make \(path)") {
             try Files.makeDirectories(blobsPath)
-            try Files.replace(file, with: Array(Self.layout.utf8), mode: 0o644, durable: false)
+            for directory in [blobsPath, path.appending("blobs"), path, root.path] {
+                try Files.syncDirectory(directory)
+            }
+            try Files.replace(file, with: Array(Self.layout.utf8), mode: 0o644)
         }
-        // Later only what lies in the directories is synced.
-        try sync()
     }
 
     /// What the row of a blob says; `nil` without a row.
@@ -159,16 +162,13 @@ package final class BlobStore: Sendable {
     func sync() throws {
         try doing("sync \(path)") {
             let directory = try Files.openDirectory(path)
-            _ = try system("syncfs", path.string) { clinux_syncfs(directory.raw) }
+            try Files.syncFileSystem(of: directory.raw)
         }
     }
 
     /// Returns when the names of blobs are on disk.
     func syncNames() throws {
-        try doing("sync \(blobsPath)") {
-            let directory = try Files.openDirectory(blobsPath)
-            _ = try system("fsync", blobsPath.string) { fsync(directory.raw) }
-        }
+        try doing("sync \(blobsPath)") { try Files.syncDirectory(blobsPath) }
     }
 
     func lock(_ digest: Digest, _ mode: FileLock.Mode, wait: Bool) throws -> BlobLock? {

@@ -35,8 +35,8 @@ final class LayerPipeline: @unchecked Sendable {
     private static let tarCapacity = 4 << 20
     /// What is read from the source and hashed at once.
     private static let blobPiece = 256 << 10
-    /// What is decoded and hashed at once.
-    private static let tarPiece = 512 << 10
+    /// What is decoded and hashed at once: little, for it is read back from a cache.
+    private static let tarPiece = 128 << 10
 
     init(_ source: any ByteSource & Sendable, _ options: LayerStreamOptions) throws {
         self.source = source

@@ -37,7 +37,8 @@ package final class Thread: Sendable {
     /// Once.
     package func join() { pthread_join(handle, nil) }
 
-    /// Makes the calling thread one that does not interrupt a running one when it wakes (SCHED_BATCH).
+    /// Makes the calling thread one that does not interrupt a running one when it wakes (SCHED_BATCH), and that gets less
+    /// of a processor that it shares.
     ///
     /// For threads that others do not wait for: with few processors they would otherwise stop those that are waited
     /// for hundreds of times a second. It is only a hint, so failure does not matter.
@@ -45,6 +46,7 @@ package final class Thread: Sendable {
         let batch: CInt = 3  // a GNU macro that Swift does not see
         var parameters = sched_param()
         sched_setscheduler(0, batch, &parameters)
+        setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 5)  // of this thread alone, in Linux
     }
 
     private final class Body: Sendable {

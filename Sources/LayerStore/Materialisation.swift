@@ -134,6 +134,8 @@ final class Materialisation: Sendable {
             )
             chain = chain.appending(layer.id)
         }
+        let writing = store.isDurable ? EarlyWriting(to: store.root.path) : nil
+        defer { writing?.end() }
         if driver.appliesOverParent {
             try applyInOrder(making) { layer, stream in
                 try seal(layer, try apply(layer, over: chain, opened: stream))
@@ -141,6 +143,7 @@ final class Materialisation: Sendable {
         } else {
             for (layer, applied) in zip(making, try applyAll(making)) { try seal(layer, applied) }
         }
+        writing?.end()
         try doing("sync \(name)") { try store.syncIfDurable(driver) }
         try store.root.database.transaction(durable: store.isDurable) { transaction in
             for row in rows { try row.insert(in: transaction) }

@@ -2,7 +2,7 @@
 
 import CLinux
 import Glibc
-import SystemPackage
+package import SystemPackage
 
 extension Files {
     /// Opens `path` below `root` without following any symlink, however long the path is.
@@ -59,5 +59,11 @@ extension Files {
     /// Writes all that is cached of the file system on which `fd` lies to disk.
     package static func syncFileSystem(of fd: CInt) throws(SystemError) {
         try system("syncfs") { clinux_syncfs(fd) }
+    }
+
+    /// Returns when the names in a directory are on disk.
+    package static func syncDirectory(_ path: FilePath) throws(SystemError) {
+        let directory = try open(path, O_RDONLY | O_DIRECTORY)
+        try system("fsync", path.printable) { fsync(directory.raw) }
     }
 }

@@ -73,7 +73,7 @@ extension LayerDirectories {
     }
 
     package func sync() throws {
-        _ = try doing("sync \(home)") { try system("syncfs") { clinux_syncfs(layers.raw) } }
+        try doing("sync \(home)") { try Files.syncFileSystem(of: layers.raw) }
     }
 }
 
