@@ -2,6 +2,7 @@
 
 import Glibc
 package import LinuxSys
+import Synchronization
 import SystemPackage
 
 /// Bytes that are read once, in order.
@@ -14,6 +15,17 @@ package protocol ByteSource: AnyObject {
 package protocol ByteSink: AnyObject {
     /// Takes all of `bytes` or throws.
     func write(_ bytes: UnsafeRawBufferPointer) throws
+}
+
+/// How many bytes have passed somewhere: written by one thread, read by any.
+package final class ByteCount: Sendable {
+    private let count = Atomic<Int64>(0)
+
+    package init() {}
+
+    package var value: Int64 { count.load(ordering: .relaxed) }
+
+    func add(_ bytes: Int) { count.wrappingAdd(Int64(bytes), ordering: .relaxed) }
 }
 
 /// A part of a file, read by position, so that several regions may share one descriptor.

@@ -18,6 +18,8 @@ final class LayerPipeline: @unchecked Sendable {
     let compression: Compression
     /// The caller's end.
     let tar: RingReader
+    /// Bytes of the blob that were read.
+    let read = ByteCount()
     private let source: any ByteSource & Sendable
     private let options: LayerStreamOptions
     private let blobRing: StreamRing
@@ -137,6 +139,7 @@ final class LayerPipeline: @unchecked Sendable {
                 try doing("store the blob of \(options.label)") { try Files.writeAll(piece, to: sink.raw) }
             }
             blobSize += Int64(filled)
+            read.add(filled)
             if filled < end { break }
             filled = 0
         }

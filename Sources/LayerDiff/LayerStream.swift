@@ -77,6 +77,9 @@ package final class LayerStream: LayerEntrySource {
         try pipeline.clarifying { try entries.writeContent(to: file) }
     }
 
+    /// Bytes of the blob that were read, a little ahead of the entries.
+    package var blobBytes: ByteCount { pipeline.read }
+
     /// Bytes of the uncompressed tar that were passed.
     package var tarOffset: Int64 { entries.members.offset }
 

@@ -23,6 +23,9 @@ package struct LayerProgress: Sendable {
     package var index: Int
     package var diffID: Digest
     package var step: Step
+    /// Of the layer's blob, where they are known: what was read so far, and all there are.
+    package var read: ByteCount?
+    package var size: Int64?
 }
 
 extension LayerStore {

@@ -210,8 +210,16 @@ final class Materialisation: Sendable {
     }
 
     private func unpack(_ stream: LayerStream, _ layer: Making, over parents: LayerChain?) throws -> Applied {
-        report(layer.index, .unpacking)
         let source = layers[layer.index]
+        progress(
+            LayerProgress(
+                index: layer.index,
+                diffID: source.diffID,
+                step: .unpacking,
+                read: stream.blobBytes,
+                size: source.size
+            )
+        )
         let meter = LayerMeter(stream, stop)
         do {
             let undecided = try doing("unpack \(stream.label)") {

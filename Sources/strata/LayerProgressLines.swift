@@ -1,33 +1,87 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Format
+import Glibc
 import LayerDiff
 import LayerStore
+import LinuxSys
 import Synchronization
 
-/// What happens to the layers of an image: one line that is rewritten on a terminal, a line a layer elsewhere.
+/// What happens to the layers of an image: one line that is drawn again and again on a terminal, a line a layer
+/// elsewhere.
 final class LayerProgressLines: Sendable {
+    private struct State {
+        var finished = 0
+        var active: [Int: LayerProgress] = [:]
+        var drawer: Thread?
+        /// Closing it ends the drawer.
+        var lifeline: SharedFD?
+        var isStarted = false
+    }
+
     private let console = Console.errors
     private let isTerminal = Console.errors.isTerminal
-    private let done = Mutex<(finished: Int, active: Set<Int>)>((0, []))
+    private let state = Mutex(State())
+
+    /// Milliseconds from one drawing to the next.
+    private static let interval: CInt = 100
 
     func show(_ progress: LayerProgress) {
-        done.withLock { state in
+        state.withLock { state in
             switch progress.step {
             case .exists, .unpacked:
-                state.active.remove(progress.index)
+                state.active[progress.index] = nil
                 state.finished += 1
-                if isTerminal { break }
-                if progress.step == .unpacked { console.write("layer \(short(progress)): unpacked\n") }
-            case .waiting, .unpacking, .copying:
-                state.active.insert(progress.index)
+            case .waiting, .unpacking, .copying: state.active[progress.index] = progress
             }
-            guard isTerminal else { return }
-            console.write("\r\u{1B}[K\(state.finished) layers ready, \(state.active.count) being unpacked")
+            if isTerminal {
+                startDrawing(&state)
+            } else if progress.step == .unpacked {
+                console.write("layer \(short(progress)): unpacked\n")
+            }
         }
     }
 
     func finish() {
+        let drawer = state.withLock { state in
+            state.lifeline = nil
+            return state.drawer.take()
+        }
+        drawer?.join()
         if isTerminal { console.write("\r\u{1B}[K") }
+    }
+
+    /// Without a thread nothing is drawn.
+    private func startDrawing(_ state: inout State) {
+        if state.isStarted { return }
+        state.isStarted = true
+        guard let ends = try? SharedFD.pipe() else { return }
+        let output = ends.output
+        state.lifeline = ends.input
+        state.drawer = try? Thread { [self] in
+            var end = pollfd(fd: output.raw, events: Int16(POLLIN), revents: 0)
+            repeat { draw() } while poll(&end, 1, Self.interval) == 0
+        }
+    }
+
+    private func draw() {
+        let (finished, active) = state.withLock { ($0.finished, $0.active) }
+        var line = "\(finished) layers ready"
+        for progress in active.values.sorted(by: { $0.index < $1.index }) { line += "; \(text(progress))" }
+        // A line that wraps would not be drawn over.
+        let width = max(1, (console.width ?? 80) - 1)
+        console.write("\r\u{1B}[K\(line.prefix(width))")
+    }
+
+    private func text(_ progress: LayerProgress) -> String {
+        switch progress.step {
+        case .waiting: return "\(short(progress)): another process makes it"
+        case .copying(let driver): return "\(short(progress)): copying from \(driver)"
+        case .exists, .unpacking, .unpacked: break
+        }
+        guard let read = progress.read?.value else { return "\(short(progress)): unpacking" }
+        guard let size = progress.size else { return "\(short(progress)): \(Human.size(read))" }
+        return "\(short(progress)): \(Human.size(read))/\(Human.size(size))"
     }
 
     private func short(_ progress: LayerProgress) -> String { String(progress.diffID.hex.prefix(12)) }

@@ -112,6 +112,7 @@ import Testing
         }
         let digests = try stream.finish()
         #expect(names == ["before", "large", "after"])
+        #expect(stream.blobBytes.value == Int64(blob.count))
         #expect(digests.diffID == Digest.sha256(of: tar))
         #expect(try Files.contents("copy", below: directory.fd) == content)
         #expect(try Files.contents("blob", below: directory.fd) == blob)

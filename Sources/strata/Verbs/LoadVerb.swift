@@ -29,12 +29,15 @@ enum LoadVerb: Verb {
         Interruption.listen()
         let progress = parsed.flag("quiet") ? nil : LayerProgressLines()
         let engine = try parsed.engine(.write, durable: !parsed.flag("no-sync"))
-        let loaded = try engine.load(
-            parsed.word("input").map { FilePath($0.bytes) },
-            unpack: !parsed.flag("no-unpack"),
-            progress: { progress?.show($0) }
-        )
-        progress?.finish()
+        let loaded: [LoadedImage]
+        do {
+            defer { progress?.finish() }
+            loaded = try engine.load(
+                parsed.word("input").map { FilePath($0.bytes) },
+                unpack: !parsed.flag("no-unpack"),
+                progress: { progress?.show($0) }
+            )
+        }
         for message in loaded.flatMap(\.messages) { Console.output.write(message + "\n") }
         return 0
     }
