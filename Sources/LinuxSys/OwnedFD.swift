@@ -45,13 +45,6 @@ package final class SharedFD: Sendable {
     package let fd: OwnedFD
     package var raw: CInt { fd.raw }
     package init(_ fd: consuming OwnedFD) { self.fd = fd }
-
-    /// Both ends of a new pipe: what is written to `input` is read from `output`.
-    package static func pipe() throws(SystemError) -> (output: SharedFD, input: SharedFD) {
-        var ends: [CInt] = [-1, -1]
-        try system("pipe") { clinux_pipe(&ends) }
-        return (SharedFD(OwnedFD(adopting: ends[0])), SharedFD(OwnedFD(adopting: ends[1])))
-    }
 }
 
 /// Calls on files below a directory descriptor.

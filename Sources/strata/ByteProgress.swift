@@ -4,7 +4,6 @@ import Format
 import Glibc
 import LayerDiff
 import LinuxSys
-import Synchronization
 
 /// How far a long command has come: on a terminal one line that is rewritten, elsewhere nothing.
 ///
@@ -48,32 +47,5 @@ enum ByteProgress {
         }
         guard let read = values["rchar"], let written = values["wchar"] else { return nil }
         return (read, written)
-    }
-}
-
-/// Something that happens once, for a thread that waits for it: the writing end of a pipe is closed.
-private final class SharedEvent: Sendable {
-    private let output: OwnedFD
-    private let input: Mutex<CInt>
-
-    init() throws(SystemError) {
-        var ends: [CInt] = [-1, -1]
-        try system("pipe") { pipe(&ends) }
-        output = OwnedFD(adopting: ends[0])
-        input = Mutex(ends[1])
-        for end in ends { try system("fcntl") { fcntl(end, F_SETFD, FD_CLOEXEC) } }
-    }
-
-    func signal() {
-        input.withLock { end in
-            if end >= 0 { _ = close(end) }
-            end = -1
-        }
-    }
-
-    /// Whether it has happened, waiting that long for it.
-    func wait(milliseconds: CInt) -> Bool {
-        var list = [pollfd(fd: output.raw, events: Int16(POLLIN), revents: 0)]
-        return (try? system("poll") { poll(&list, 1, milliseconds) }) ?? 1 > 0
     }
 }

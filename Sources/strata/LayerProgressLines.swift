@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Format
-import Glibc
 import LayerDiff
 import LayerStore
 import LinuxSys
@@ -14,14 +13,13 @@ final class LayerProgressLines: Sendable {
         var finished = 0
         var active: [Int: LayerProgress] = [:]
         var drawer: Thread?
-        /// Closing it ends the drawer.
-        var lifeline: SharedFD?
-        var isStarted = false
     }
 
     private let console = Console.errors
     private let isTerminal = Console.errors.isTerminal
     private let state = Mutex(State())
+    /// `nil` where nothing is drawn.
+    private let end = Console.errors.isTerminal ? try? SharedEvent() : nil
 
     /// Milliseconds from one drawing to the next.
     private static let interval: CInt = 100
@@ -43,24 +41,16 @@ final class LayerProgressLines: Sendable {
     }
 
     func finish() {
-        let drawer = state.withLock { state in
-            state.lifeline = nil
-            return state.drawer.take()
-        }
-        drawer?.join()
+        end?.signal()
+        state.withLock { $0.drawer.take() }?.join()
         if isTerminal { console.write("\r\u{1B}[K") }
     }
 
     /// Without a thread nothing is drawn.
     private func startDrawing(_ state: inout State) {
-        if state.isStarted { return }
-        state.isStarted = true
-        guard let ends = try? SharedFD.pipe() else { return }
-        let output = ends.output
-        state.lifeline = ends.input
+        guard state.drawer == nil, let end else { return }
         state.drawer = try? Thread { [self] in
-            var end = pollfd(fd: output.raw, events: Int16(POLLIN), revents: 0)
-            repeat { draw() } while poll(&end, 1, Self.interval) == 0
+            repeat { draw() } while !end.wait(milliseconds: Self.interval)
         }
     }
 
