@@ -14,8 +14,8 @@ final class EarlyWriting: Sendable {
     private let thread: Mutex<Thread?>
     private let isOver: SharedEvent
 
-    /// Between two syncs the disk has something to gather, and a short job has none at all.
-    private static let pause: CInt = 100
+    /// Milliseconds between two syncs: a short job has none at all, and what one has to write stays little.
+    private static let pause: CInt = 25
 
     /// Without a thread, an event or the directory there is none.
     init?(to path: FilePath) {
