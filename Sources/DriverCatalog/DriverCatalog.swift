@@ -36,16 +36,14 @@ package enum DriverCatalog {
         entries.append(
             DriverEntry(
                 DeviceMapperDriver.self,
-                summary: "thin-provisioned block devices, a snapshot with its own file system per layer"
+                summary: "thin-provisioned block devices, a snapshot with its own file system per layer",
+                optionPrefix: "dm"
             )
         )
         #endif
         #if DRIVER_UNIONFS
         entries.append(
-            DriverEntry(
-                UnionFSDriver.self,
-                summary: "our own FUSE union file system, layers in the form of their tars"
-            )
+            DriverEntry(UnionFSDriver.self, summary: "our own FUSE union file system, layers in the form of their tars")
         )
         #endif
         #if DRIVER_VFS

@@ -47,15 +47,16 @@ package final class LayerStore: Sendable {
         var sorted: [String: [String: String]] = [:]
         for (key, value) in options {
             let parts = key.split(separator: ".", maxSplits: 1)
-            guard parts.count == 2, drivers.contains(where: { $0.name == parts[0] }) else {
+            guard parts.count == 2, let driver = drivers.first(where: { $0.optionPrefix == parts[0] }) else {
                 throw StorageError(
                     .invalid,
                     "storage option \(key): it does not begin with the name of a driver",
                     remedy:
-                        "write DRIVER.OPTION=VALUE; drivers here: \(drivers.map(\.name).joined(separator: ", "))"
+                        "write DRIVER.OPTION=VALUE; drivers here: "
+                        + drivers.map(\.optionPrefix).joined(separator: ", ")
                 )
             }
-            sorted[String(parts[0]), default: [:]][key] = value
+            sorted[driver.name, default: [:]][key] = value
         }
         return sorted
     }
@@ -76,6 +77,7 @@ package final class LayerStore: Sendable {
                 try entry.type.init(home: root.home(ofDriver: name), options: options[name] ?? [:])
             }
             opened[name] = driver
+            if let adviser = driver as? any Advising { for line in adviser.advice { warn(line) } }
             return driver
         }
     }

@@ -8,12 +8,20 @@ package struct DriverEntry: Sendable {
     package let isLastResort: Bool
     /// One line on what it is.
     package let summary: String
+    /// What its options begin with, before a dot; as a rule its name.
+    package let optionPrefix: String
 
     /// The name users give.
     package var name: String { type.name }
 
     /// - Parameter summary: one line on what it is.
-    package init(_ type: any StorageDriver.Type, isLastResort: Bool = false, summary: String) {
+    package init(
+        _ type: any StorageDriver.Type,
+        isLastResort: Bool = false,
+        summary: String,
+        optionPrefix: String? = nil
+    ) {
+        self.optionPrefix = optionPrefix ?? type.name
         self.type = type
         self.isLastResort = isLastResort
         self.summary = summary
