@@ -22,6 +22,21 @@ int clinux_block_discard(int device, uint64_t offset, uint64_t length)
     return ioctl(device, BLKDISCARD, range);
 }
 
+/* EXT4_IOC_RESIZE_FS and XFS_IOC_FSGROWFSDATA, whose headers are not the kernel's. */
+int clinux_ext4_resize(int fd, uint64_t blocks)
+{
+    return ioctl(fd, _IOW('f', 16, uint64_t), &blocks);
+}
+
+int clinux_xfs_grow(int fd, uint64_t blocks)
+{
+    struct {
+        uint64_t blocks;
+        uint32_t inode_percent;
+    } grow = {blocks, 25};
+    return ioctl(fd, _IOW('X', 110, grow), &grow);
+}
+
 int clinux_loop_get_free(int control)
 {
     return ioctl(control, LOOP_CTL_GET_FREE);

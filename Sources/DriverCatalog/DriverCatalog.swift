@@ -43,7 +43,10 @@ package enum DriverCatalog {
         #endif
         #if DRIVER_UNIONFS
         entries.append(
-            DriverEntry(UnionFSDriver.self, summary: "our own FUSE union file system, layers in the form of their tars")
+            DriverEntry(
+                UnionFSDriver.self,
+                summary: "our own FUSE union file system, layers in the form of their tars"
+            )
         )
         #endif
         #if DRIVER_VFS

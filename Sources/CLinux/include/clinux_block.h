@@ -11,6 +11,10 @@ extern const int CLINUX_O_DIRECT;
 int clinux_block_size(int device, uint64_t *bytes);
 int clinux_block_discard(int device, uint64_t offset, uint64_t length);
 
+/* Gives a mounted file system, by a file on it, a new size in blocks; it only grows. */
+int clinux_ext4_resize(int fd, uint64_t blocks);
+int clinux_xfs_grow(int fd, uint64_t blocks);
+
 /* A free loop device's number, by an open /dev/loop-control. */
 int clinux_loop_get_free(int control);
 /* Binds `backing` to an open loop device, which frees itself with its last user. EBUSY: somebody else took it. */

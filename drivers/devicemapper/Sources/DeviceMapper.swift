@@ -32,6 +32,13 @@ enum DeviceMapper {
         var target: String
         var parameters: String
         var isReadOnly = false
+
+        /// The same for a device that may be written to.
+        var writable: Table {
+            var table = self
+            table.isReadOnly = false
+            return table
+        }
     }
 
     /// Why the library cannot be used; `nil` if it can.
@@ -80,29 +87,14 @@ enum DeviceMapper {
         return Device(info)
     }
 
-    /// Puts another table in place.
-    ///
-    /// - Parameter freezes: whether a file system on the device is frozen for the while.
-    static func replace(_ name: String, _ table: Table) throws(SystemError) {
+    /// Gives the device another table, which a suspend and a resume put in place.
+    static func load(_ name: String, _ table: Table) throws(SystemError) {
         try call("dm reload", name) { withTable(table) { cdevmapper_reload(name, $0) } }
-        try suspended(name) { () throws(SystemError) in }
     }
 
-    /// Runs `body` while the device is suspended and a file system on it frozen.
-    static func suspended<T: ~Copyable>(
-        _ name: String,
-        _ body: () throws(SystemError) -> T
-    ) throws(SystemError) -> T {
+    /// Waits for what is under way, writes out and freezes a file system on the device.
+    static func suspend(_ name: String) throws(SystemError) {
         try call("dm suspend", name) { cdevmapper_suspend(name, 1) }
-        let result: T
-        do throws(SystemError) {
-            result = try body()
-        } catch {
-            _ = try? resume(name)
-            throw error
-        }
-        try resume(name)
-        return result
     }
 
     static func resume(_ name: String) throws(SystemError) {

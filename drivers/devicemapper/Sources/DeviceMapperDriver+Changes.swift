@@ -25,6 +25,7 @@ extension DeviceMapperDriver {
     ///
     /// - Returns: `nil` where that cannot be told and both trees must be walked.
     private func candidates(_ id: LayerID, over parent: LayerID) throws -> ComparisonCandidates? {
+        if pool.options.walksForChanges { return nil }
         do {
             return try blockCandidates(id, over: parent).candidates()
         } catch let damage as DiskDamage {

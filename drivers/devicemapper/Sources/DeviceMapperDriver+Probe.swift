@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CLinux
 import Glibc
 import LinuxSys
 package import Storage
@@ -45,33 +44,5 @@ extension DeviceMapperDriver {
         guard let id = LayerID("aaaaaaaa") else { return }
         try driver.prepare(id, over: LayerChain(), options: LayerOptions())
         _ = try driver.mount(id, over: LayerChain(), access: .readWrite)
-    }
-
-    package func status() throws -> [(name: String, value: String)] {
-        try doing("look at \(home)") {
-            guard let record = try pool.record() else { return [("Pool", "not made yet")] }
-            var pairs = [
-                ("Pool", try pool.name(of: record)),
-                ("Pool on", record.backing.description),
-                ("Block size", "\(record.blockSectors * 512)"),
-                ("Base device size", "\(record.baseSectors * 512)"),
-                ("Backing filesystem", record.fileSystem.rawValue),
-            ]
-            pairs += changesStatus(record)
-            guard DeviceMapper.missing == nil,
-                let status = try DeviceMapper.status(pool.name(of: record), flushes: true).flatMap(
-                    PoolStatus.init
-                )
-            else { return pairs + [("Pool state", "not running")] }
-            let block = Int64(record.blockSectors) * 512
-            pairs += [
-                ("Pool state", status.mode?.rawValue ?? "failed"),
-                ("Data space used", "\(status.usedData * block)"),
-                ("Data space total", "\(status.totalData * block)"),
-                ("Metadata space used", "\(status.usedMetadata * PoolStatus.metadataBlock)"),
-                ("Metadata space total", "\(status.totalMetadata * PoolStatus.metadataBlock)"),
-            ]
-            return pairs
-        }
     }
 }

@@ -45,10 +45,16 @@ extension DeviceMapperDriver {
             let layer = name.split(separator: ".").first.map(String.init) ?? name
             let device = ThinDevice(layer, record, pool.record, pool: pool.device.text)
             do throws(SystemError) {
-                try device.waitUntilGone()
+                // Others wait for the pool meanwhile.
+                try device.waitUntilGone(milliseconds: 300)
             } catch {
                 throw error.errno == .resourceBusy
                     ? Holders.error("delete layer \(layer)", device.name) : error
+            }
+            if case .files = pool.record.backing {
+                // Only returns space to the file system below; the pool has it back in any case.
+                _ = try? device.discard(in: self.pool.directory)
+                try device.waitUntilGone()
             }
             try pool.delete(record, trash: name)
         }

@@ -71,36 +71,58 @@ package struct DeviceMapperDriver: StorageDriver {
     // MARK: - Making layers
 
     package func prepare(_ id: LayerID, over parents: LayerChain, options: LayerOptions) throws {
-        if let size = options.size {
-            throw StorageError(
-                .unsupported,
-                "limit layer \(id) to \(size) bytes: not yet possible with driver devicemapper",
-                remedy: "leave the size out"
-            )
+        try doing("make layer \(id) (devicemapper)") {
+            let device = try make(id, over: parents, .writable, size: options.size, space: Self.smallLayer)
+            guard options.size != nil else { return }
+            do {
+                try device.growFileSystem(in: pool.directory)
+            } catch {
+                // The first failure is the one to report.
+                try? remove(id)
+                throw error
+            }
         }
-        try doing("make layer \(id) (devicemapper)") { _ = try make(id, over: parents, .writable) }
     }
 
-    /// Makes the device of a layer.
+    /// What is asked for before a layer is made: its journal, the tables and directories it writes first.
+    private static let smallLayer: Int64 = 4 << 20
+
+    /// Makes the device of a layer, when there is space for it.
     private func make(
         _ id: LayerID,
         over parents: LayerChain,
-        _ state: LayerRecord.State
+        _ state: LayerRecord.State,
+        size: Int64? = nil,
+        space: Int64
     ) throws -> ThinDevice {
         try pool.locked { pool in
             if try recordIfAny(id) != nil {
                 throw StorageError(.exists, "make layer \(id): driver devicemapper has it already")
             }
             let parent = try parents.top.map { try record($0) }
+            let sectors = parent?.sectors ?? pool.record.baseSectors
+            let wanted = try size.map { try Self.sectors(for: $0, atLeast: sectors, id) } ?? sectors
+            try pool.ensureSpace(space, "make layer \(id)")
             if let top = parents.top { try Self.passTick(of: pool.pool.layerPath(top.rawValue)) }
             let layer = try pool.create(
                 id,
                 from: (parents.top, parent?.device ?? DeviceIDs.base),
-                sectors: parent?.sectors ?? pool.record.baseSectors,
+                sectors: wanted,
                 state
             )
             return ThinDevice(id.rawValue, layer, pool.record, pool: pool.device.text)
         }
+    }
+
+    /// The sectors of a device for a layer that is limited to `size`, which includes its image.
+    private static func sectors(for size: Int64, atLeast least: UInt64, _ id: LayerID) throws -> UInt64 {
+        let sectors = UInt64(clamping: size) / 512 & ~127
+        if sectors >= least { return sectors }
+        throw StorageError(
+            .unsupported,
+            "limit layer \(id) to \(size) bytes: its image's file system has \(least * 512) and cannot shrink",
+            remedy: "give a larger size, or make a store with a smaller dm.basesize"
+        )
     }
 
     /// Waits until the clock of file times is past the time of a file.
@@ -128,7 +150,7 @@ package struct DeviceMapperDriver: StorageDriver {
             )
         }
         return try doing("unpack \(source.label) (devicemapper)") {
-            let device = try make(id, over: parents, .unpacking)
+            let device = try make(id, over: parents, .unpacking, space: Self.smallLayer)
             do {
                 let undecided = try unpack(source, device)
                 try device.waitUntilGone()
@@ -142,9 +164,14 @@ package struct DeviceMapperDriver: StorageDriver {
     }
 
     private func unpack(_ source: any LayerEntrySource, _ device: ThinDevice) throws -> Undecided {
-        let root = try device.mount(.unpack, in: pool.directory)
+        let root = try device.mount(.unordered, in: pool.directory)
+        let guarded = try SpaceGuard(source, device, pool, granted: Self.smallLayer)
         var applier = TreeApplier(root: root.raw, form: PlainForm(), label: source.label)
-        return try applier.apply(source)
+        let undecided = try applier.apply(guarded)
+        // What could not be written shows here, and nowhere later.
+        let opened = try Files.open(".", below: root.raw, O_RDONLY | O_DIRECTORY)
+        try Files.syncFileSystem(of: opened.raw)
+        return undecided
     }
 
     package func seal(_ id: LayerID, over parents: LayerChain, undecided: Undecided) throws {
@@ -171,10 +198,13 @@ package struct DeviceMapperDriver: StorageDriver {
             if access != .readOnly, record.state != .writable {
                 throw StorageError(.invalid, "mount layer \(id) for writing: it is no writable layer")
             }
-            return MountedLayer(
-                root: try device.mount(access == .readOnly ? .read : .write, in: pool.directory),
-                isMount: true
-            )
+            let use: ThinDevice.Use =
+                switch access {
+                case .readOnly: .read
+                case .readWrite: .write
+                case .scratch: .unordered
+                }
+            return MountedLayer(root: try device.mount(use, in: pool.directory), isMount: true)
         }
     }
 
@@ -212,4 +242,8 @@ extension DeviceMapperDriver {
     package func stopPool() throws {
         try doing("stop the thin pool of \(home)") { try pool.stop() }
     }
+}
+
+extension DeviceMapperDriver: IDMappedMounting {
+    package func idMappedMount(_ id: LayerID, over parents: LayerChain) throws -> IDMappedMount { .mount }
 }

@@ -48,6 +48,7 @@ struct OpenPool {
 
     /// Puts right what a killed process left half done, and refuses a pool that is not the one the intent is of.
     mutating func recover() throws {
+        try resumeLeftover()
         intent = try pool.readIntent()
         switch intent.standing(in: status.transaction) {
         case .foreign:
@@ -62,6 +63,30 @@ struct OpenPool {
             if case .delete(let trash) = intent.operation { try unlinkTrash(trash) }
         case .open: try settle()
         }
+    }
+
+    /// Where it stands which device is suspended: whoever does that and is killed leaves others waiting for it.
+    private var suspensionNote: FilePath { pool.directory.appending("suspended") }
+
+    private func resumeLeftover() throws {
+        guard try Files.status(suspensionNote) != nil else { return }
+        let name = String(decoding: try Files.contents(suspensionNote, limit: 256), as: UTF8.self)
+        if !name.isEmpty, try DeviceMapper.info(name) != nil { try DeviceMapper.resume(name) }
+        try Files.unlink(suspensionNote)
+    }
+
+    /// Runs `body` while a device is suspended and the file system on it frozen.
+    func suspended(_ device: String, _ body: () throws(SystemError) -> Void) throws(SystemError) {
+        try Files.replace(suspensionNote, with: Array(device.utf8), durable: false)
+        defer { _ = try? Files.unlink(suspensionNote) }
+        try DeviceMapper.suspend(device)
+        do throws(SystemError) {
+            try body()
+        } catch {
+            _ = try? DeviceMapper.resume(device)
+            throw error
+        }
+        try DeviceMapper.resume(device)
     }
 
     private mutating func settle() throws {
@@ -81,6 +106,37 @@ struct OpenPool {
             try delete(intent.device)
             try close()
             try unlinkTrash(trash)
+        }
+    }
+
+    /// Deletes devices without a record, which a power cut took: records of layers that no sync was for.
+    ///
+    /// A number that this store never gave out is somebody else's, and then so is the pool.
+    mutating func sweep(_ devices: [UInt32]) throws {
+        if devices.isEmpty { return }
+        var known: Set<UInt32> = [DeviceIDs.base]
+        for folder in ["layers", "trash"] {
+            let directory = try Files.openDirectory(pool.home.appending(folder))
+            for entry in try Files.list(directory.raw) {
+                let bytes = try Files.contents(entry.name, below: directory.raw, limit: 4096)
+                if let record = LayerRecord(bytes) {
+                    known.insert(record.device)
+                } else {
+                    // A power cut left the name and not what was in it.
+                    try Files.unlink(entry.name, below: directory.raw)
+                }
+            }
+        }
+        let lost = devices.filter { !known.contains($0) }
+        if let foreign = lost.first(where: { $0 >= intent.nextDevice }) {
+            throw StorageError(
+                .corrupt,
+                "use the thin pool \(name): device \(foreign) in it was not made by this store",
+                remedy: "give the store a pool of its own"
+            )
+        }
+        for device in lost {
+            try transact(.delete(trash: "lost.\(device)"), device: device) { try $0.delete(device) }
         }
     }
 
@@ -186,7 +242,7 @@ struct OpenPool {
         let text = "create_snap \(device) \(origin)"
         if let originName, try DeviceMapper.info(originName) != nil {
             do throws(SystemError) {
-                return try DeviceMapper.suspended(originName) { () throws(SystemError) in
+                return try suspended(originName) { () throws(SystemError) in
                     try DeviceMapper.message(name, text)
                 }
             } catch {
@@ -241,7 +297,7 @@ extension OpenPool {
         // Somebody who held it was killed.
         if status.heldRoot != nil { try DeviceMapper.message(name, "release_metadata_snap") }
         if let active, try DeviceMapper.info(active) != nil {
-            try DeviceMapper.suspended(active) { () throws(SystemError) in
+            try suspended(active) { () throws(SystemError) in
                 try DeviceMapper.message(name, "reserve_metadata_snap")
             }
         } else {

@@ -87,14 +87,29 @@ struct PoolDevices {
 
     /// Whether the first block is zeros, as the kernel wants it of a new pool.
     private static func isEmpty(_ path: FilePath) throws -> Bool {
-        let device = try Files.open(path, O_RDONLY)
-        var block = [UInt8](repeating: 1, count: Int(PoolStatus.metadataBlock))
-        let count = try block.withUnsafeMutableBytes { try Files.read(device.raw, into: $0) }
-        return count == block.count && block.allSatisfy { $0 == 0 }
+        let size = Int(PoolStatus.metadataBlock)
+        return try reader(path).read(at: 0, count: size).bytes.allSatisfy { $0 == 0 }
     }
 
-    /// Looks at what is there before the kernel does.
-    func check(_ record: PoolRecord) throws {
+    /// Reads a device past the kernel's pages, which know nothing of what a pool wrote to it.
+    private static func reader(_ path: FilePath) throws -> DiskReader {
+        let file = SharedFD(try Files.open(path, O_RDONLY))
+        guard try Files.status(of: file.raw).kind == .blockDevice else { return DiskReader(file) }
+        return DiskReader(SharedFD(try Files.open(path, O_RDONLY | CLINUX_O_DIRECT)), isDirect: true)
+    }
+
+    /// The pool as the kernel takes it; when there is no space left, writing fails at once.
+    func table(_ record: PoolRecord) -> DeviceMapper.Table {
+        let block = Int64(record.blockSectors)
+        return DeviceMapper.Table(
+            sectors: UInt64(dataSize / 512 / block * block),
+            target: "thin-pool",
+            parameters: "\(metadata) \(data) \(block) 0 1 error_if_no_space"
+        )
+    }
+
+    /// Looks at what is there before the kernel does; the devices in the pool.
+    func check(_ record: PoolRecord) throws -> [UInt32] {
         for (name, has, size) in [
             (data, dataSize, record.dataSize), (metadata, metadataSize, record.metadataSize),
         ] where has < size {
@@ -105,7 +120,7 @@ struct PoolDevices {
             )
         }
         if try Self.isEmpty(metadataPath) {
-            if record.baseUUID == nil { return }
+            if record.baseUUID == nil { return [] }
             throw StorageError(
                 .corrupt,
                 "start the thin pool: its metadata in \(metadataPath) is empty",
@@ -114,7 +129,9 @@ struct PoolDevices {
         }
         let program = try ExternalProgram("thin_check", package: "thin-provisioning-tools")
         let (code, output) = try program.run(["-q", metadataPath.string])
-        if code == 0 { return }
+        if code == 0 {
+            return try ThinMetadata(Self.reader(metadataPath)).devices()
+        }
         let text = output.split(separator: "\n").prefix(3).joined(separator: "; ")
         throw StorageError(
             .corrupt,

@@ -44,9 +44,12 @@ struct PoolOptions: Sendable, Equatable {
     /// Sectors of 512 bytes.
     var blockSectors: UInt64?
     var minimumFree: Floor = .percent(10)
+    /// Whether changes are found by walking both trees even where the changed blocks tell.
+    var walksForChanges = false
 
     static let names = [
-        "dm.basesize", "dm.blocksize", "dm.datadev", "dm.fs", "dm.metadatadev", "dm.min_free_space",
+        "dm.basesize", "dm.blocksize", "dm.changes", "dm.datadev", "dm.fs", "dm.metadatadev",
+        "dm.min_free_space",
         "dm.thinpooldev",
     ]
 
@@ -58,6 +61,11 @@ struct PoolOptions: Sendable, Equatable {
             switch key {
             case "dm.basesize": baseSize = try Self.baseSize(value)
             case "dm.blocksize": blockSectors = try Self.blockSectors(value)
+            case "dm.changes":
+                guard ["blocks", "walk"].contains(value) else {
+                    throw Self.refusal(key, value, "it takes blocks or walk")
+                }
+                walksForChanges = value == "walk"
             case "dm.fs":
                 fileSystem = LayerFileSystem(rawValue: value)
                 if fileSystem == nil { throw Self.refusal(key, value, "it takes ext4 or xfs") }

@@ -31,5 +31,12 @@ struct PoolSizes: Sendable, Equatable {
         return min(largestMetadata, roundedUp(max(16 << 20, blocks * 64), to: 4 << 20))
     }
 
+    /// The next size of the data file: twice what it is, as often as it takes for `need` and the floor beside what is used.
+    static func grown(_ size: Int64, used: Int64, need: Int64, floor: PoolOptions.Floor) -> Int64 {
+        var size = size
+        repeat { size *= 2 } while size - used < need + floor.amount(of: size) && size < 1 << 46
+        return size
+    }
+
     static func roundedUp(_ value: Int64, to unit: Int64) -> Int64 { (value + unit - 1) / unit * unit }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CLinux
 import Glibc
 import LayerDiff
 import LinuxSys
@@ -30,8 +31,8 @@ struct ThinDevice: Sendable {
     enum Use {
         case read
         case write
-        /// Before a sync of the whole pool, so nothing need be ordered or flushed meanwhile.
-        case unpack
+        /// Before a sync of the whole pool, or for what need not last: nothing is ordered or flushed meanwhile.
+        case unordered
     }
 
     /// A detached mount of the file system.
@@ -64,7 +65,7 @@ struct ThinDevice: Sendable {
         case .ext4:
             // Else a thread of the kernel would fill every snapshot with zeroed inode tables.
             parameters.append(.flag("noinit_itable"))
-            if use == .unpack { parameters += [.string("barrier", "0"), .string("data", "writeback")] }
+            if use == .unordered { parameters += [.string("barrier", "0"), .string("data", "writeback")] }
         case .xfs: parameters.append(.flag("nouuid"))
         }
         var attributes: DetachedMount.Attributes = .noAccessTime
@@ -99,7 +100,7 @@ struct ThinDevice: Sendable {
                 )
             }
             // One mount at a time of the device: it is waited for.
-            let root = try mount(.unpack, in: directory)
+            let root = try mount(.unordered, in: directory)
             if type == .ext4 { try Files.removeTree("lost+found", below: root.raw) }
             try TreeCopier.makeEmptyRoot(root.raw)
         } catch {
@@ -109,9 +110,35 @@ struct ThinDevice: Sendable {
         try waitUntilGone()
     }
 
+    /// Gives the file system the size of the device, which is larger than its parent's.
+    func growFileSystem(in directory: FilePath) throws(SystemError) {
+        let mounted = try mount(.write, in: directory)
+        let root = try Files.open(".", below: mounted.raw, O_RDONLY | O_DIRECTORY)
+        let blocks = table.sectors / 8
+        switch fileSystem {
+        case .ext4: try system("resize ext4 on", name) { clinux_ext4_resize(root.raw, blocks) }
+        case .xfs: try system("grow xfs on", name) { clinux_xfs_grow(root.raw, blocks) }
+        }
+    }
+
+    /// Gives back what of the device's blocks no other device has, so that a file below the pool shrinks.
+    func discard(in directory: FilePath) throws(SystemError) {
+        guard let device = try DeviceMapper.create(name, uuid: uuid, table.writable) else {
+            throw SystemError("discard", name, .resourceBusy)
+        }
+        defer { _ = try? DeviceMapper.remove(name, deferred: true) }
+        let bytes = table.sectors * 512
+        try BlockNode.with(device.number, in: directory) { path throws(SystemError) in
+            let file = try Files.open(path, O_RDWR)
+            try system("discard", name) { clinux_block_discard(file.raw, 0, bytes) }
+        }
+    }
+
     /// Waits for the last user of the device.
-    func waitUntilGone() throws(SystemError) {
-        try Retry.whileBusy { () throws(SystemError) in try DeviceMapper.remove(name, deferred: false) }
+    func waitUntilGone(milliseconds: Int = 2000) throws(SystemError) {
+        try Retry.whileBusy(milliseconds: milliseconds) { () throws(SystemError) in
+            try DeviceMapper.remove(name, deferred: false)
+        }
     }
 }
 
@@ -136,7 +163,8 @@ struct FileSystemMaker {
     /// features are stated, because the reader of changed blocks knows these.
     static func ext4Arguments(uuid: String, sectors: UInt64) -> [String] {
         let features = [
-            "none", "has_journal", "ext_attr", "dir_index", "filetype", "extent", "64bit", "flex_bg",
+            "none", "has_journal", "ext_attr", "resize_inode", "dir_index", "filetype", "extent", "64bit",
+            "flex_bg",
             "sparse_super",
             "large_file", "huge_file", "dir_nlink", "extra_isize", "metadata_csum",
         ]

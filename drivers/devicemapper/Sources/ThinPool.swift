@@ -72,13 +72,13 @@ final class ThinPool: Sendable {
                 remedy: "install the package libdevmapper1.02.1"
             )
         }
-        var record = try record() ?? make()
+        let record = try record() ?? make()
         try record.check(options)
-        var name = try name(of: record)
+        let name = try name(of: record)
         var line = try DeviceMapper.status(name)
+        var found: [UInt32] = []
         if line == nil {
-            try start(&record)
-            name = try self.name(of: record)
+            found = try start(record)
             line = try DeviceMapper.status(name)
         }
         guard let status = line.flatMap(PoolStatus.init) else {
@@ -90,6 +90,7 @@ final class ThinPool: Sendable {
         var pool = OpenPool(pool: self, record: record, name: name, device: device, status: status)
         try pool.checkHealth()
         try pool.recover()
+        try pool.sweep(found)
         return pool
     }
 
@@ -167,8 +168,8 @@ final class ThinPool: Sendable {
         record.metadataSize = status.totalMetadata * PoolStatus.metadataBlock
     }
 
-    /// Gives the pool to the kernel, once its parts have been checked.
-    private func start(_ record: inout PoolRecord) throws {
+    /// Gives the pool to the kernel, once its parts have been checked; the devices in it.
+    private func start(_ record: PoolRecord) throws -> [UInt32] {
         let name = try name(of: record)
         if case .pool(let path) = record.backing {
             throw StorageError(
@@ -178,19 +179,14 @@ final class ThinPool: Sendable {
             )
         }
         let devices = try PoolDevices(record, in: directory)
-        try devices.check(record)
-        let table = DeviceMapper.Table(
-            sectors: UInt64(devices.dataSize / 512),
-            target: "thin-pool",
-            parameters:
-                "\(devices.metadata) \(devices.data) \(record.blockSectors) 0 1 error_if_no_space"
-        )
+        let found = try devices.check(record)
         try doing("start the thin pool \(name)") {
             // Until then our descriptors keep the loop devices.
             try withExtendedLifetime(devices) {
-                _ = try DeviceMapper.create(name, uuid: "STRATA-\(record.id)-pool", table)
+                _ = try DeviceMapper.create(name, uuid: "STRATA-\(record.id)-pool", devices.table(record))
             }
         }
+        return found
     }
 
     // MARK: - Intent

@@ -1,33 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import DeviceMapperDriver
 import DriverConformance
+import LinuxSys
 import Storage
 import Synchronization
 import TestGates
 import Testing
+
+@testable import DeviceMapperDriver
 
 @Suite(.requires(.root, .thinPools, .deviceNodes), .serialized)
 struct DeviceMapperConformanceTests {
     @Test(arguments: ConformanceCase.all)
     func conforms(_ testCase: ConformanceCase) throws {
         let pools = OpenedPools()
+        defer { pools.stop() }
         try testCase.run(
             on: ConformanceSubject("devicemapper") { home in
                 let driver = try DeviceMapperDriver(home: home, options: ["dm.basesize": "128m"])
-                try driver.startPool()
-                pools.drivers.withLock { $0.append(driver) }
+                let name = try driver.pool.locked { $0.name }
+                pools.names.withLock { $0.append(name) }
                 return driver
             }
         )
     }
 }
 
-/// Takes the pools of a test away from the kernel, which keeps them.
+/// The pools of a test, which the kernel keeps beyond their files.
 final class OpenedPools: Sendable {
     let drivers = Mutex<[DeviceMapperDriver]>([])
+    let names = Mutex<[String]>([])
 
-    deinit { for driver in drivers.withLock({ $0 }) { try? driver.stopPool() } }
+    func stop() {
+        for driver in drivers.withLock({ $0 }) { try? driver.stopPool() }
+        for name in names.withLock({ $0 }) {
+            _ = try? Retry.whileBusy { () throws(SystemError) in
+                try DeviceMapper.remove(name, deferred: false)
+            }
+        }
+    }
 }
 
 extension Need {

@@ -35,7 +35,8 @@ struct PoolRecordTests {
     }
 
     @Test(arguments: [
-        ["dm.loop": "x"], ["dm.basesize": "1k"], ["dm.blocksize": "100k"], ["dm.fs": "btrfs"],
+        ["dm.loop": "x"], ["dm.changes": "x"], ["dm.basesize": "1k"], ["dm.blocksize": "100k"],
+        ["dm.fs": "btrfs"],
         ["dm.min_free_space": "95%"], ["dm.datadev": "/dev/a"], ["dm.metadatadev": "/dev/a"],
         ["dm.thinpooldev": "pool"], ["dm.thinpooldev": "/dev/a", "dm.datadev": "/dev/b"],
         ["dm.datadev": "/dev/a b"],
@@ -142,6 +143,9 @@ struct PoolRecordTests {
         let sizes = PoolSizes(PoolOptions())
         #expect(sizes.data >= Int64(sizes.baseSectors) * 512)
         #expect(sizes.data % (Int64(sizes.blockSectors) * 512) == 0)
+        #expect(PoolSizes.grown(100, used: 90, need: 50, floor: .percent(10)) == 200)
+        #expect(PoolSizes.grown(100, used: 90, need: 0, floor: .percent(90)) == 1600)
+        #expect(PoolNeed(bytes: 1 << 20, blockSize: 1 << 16).data >= 1 << 20)
         let large = PoolSizes(try PoolOptions(["dm.basesize": "64t"]))
         #expect(large.data > 64 << 40 && large.metadata == PoolSizes.largestMetadata)
     }

@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import DriverConformance
+import Glibc
+import LayerDiff
+import LinuxSys
+import Storage
+import Synchronization
+import SystemPackage
+import TestGates
+import Testing
+
+@testable import DeviceMapperDriver
+
+/// The driver beyond the conformance suite: its pool, and what goes wrong with it.
+@Suite(.requires(.root, .thinPools), .serialized)
+final class DeviceMapperDriverTests {
+    private let directory: TemporaryDirectory
+    private let pools = OpenedPools()
+    /// Loop devices, which would go with their last user.
+    private let disks = Mutex<[SharedFD]>([])
+    private static let none = LayerChain()
+
+    init() throws { directory = try TemporaryDirectory() }
+
+    // Before the directory goes, which knows what they are.
+    deinit { pools.stop() }
+
+    private func driver(
+        _ name: String = "home",
+        _ options: [String: String] = [:]
+    ) throws -> DeviceMapperDriver {
+        let all = ["dm.basesize": "128m"].merging(options) { $1 }
+        let driver = try DeviceMapperDriver(home: directory.appending(name), options: all)
+        pools.drivers.withLock { $0.append(driver) }
+        return driver
+    }
+
+    private func file(_ path: String, size: Int) -> EntrySpec {
+        let bytes = [UInt8](repeating: 0x61, count: size)
+        let pieces: [(offset: Int64, bytes: [UInt8])] = [(offset: Int64(0), bytes: bytes)]
+        return EntrySpec.sparse(TreePath(bytes: Array(path.utf8)), size: Int64(size), pieces)
+    }
+
+    @discardableResult
+    private func apply(
+        _ driver: DeviceMapperDriver,
+        _ entries: [EntrySpec],
+        over chain: LayerChain = LayerChain()
+    ) throws -> LayerID {
+        let id = LayerID.random()
+        let undecided = try driver.apply(
+            MemorySource(entries, label: "layer of the test"),
+            to: id,
+            over: chain
+        )
+        try driver.seal(id, over: chain, undecided: undecided)
+        return id
+    }
+
+    /// The path of a loop device of a fresh file.
+    private func disk(_ name: String, megabytes: Int) throws -> String {
+        let path = directory.appending(name)
+        let file = try Files.open(path, O_RDWR | O_CREAT, mode: 0o600)
+        try system("ftruncate") { ftruncate(file.raw, megabytes << 20) }
+        let loop = try LoopDevice.attach(path)
+        let fd = SharedFD(try loop.fd.duplicate())
+        disks.withLock { $0.append(fd) }
+        return loop.path.string
+    }
+
+    private func write(_ bytes: Int, to name: String, below root: CInt) throws {
+        let file = try Files.open(name, below: root, O_WRONLY | O_CREAT, mode: 0o644)
+        let piece = [UInt8](repeating: 0x62, count: 1 << 20)
+        for _ in 0..<(bytes >> 20) { try Files.writeAll(piece, to: file.raw) }
+        try system("fsync") { fsync(file.raw) }
+    }
+
+    private func checkPool(_ driver: DeviceMapperDriver) throws {
+        try driver.stopPool()
+        let program = try ExternalProgram("thin_check", package: "thin-provisioning-tools")
+        let (code, output) = try program.run(["-q", driver.pool.directory.appending("metadata").string])
+        #expect(code == 0, "\(output)")
+    }
+
+    // MARK: - Life of the pool
+
+    @Test func thePoolComesBackWithItsLayers() throws {
+        let driver = try driver()
+        let base = try apply(driver, [file("a", size: 100_000)])
+        try driver.sync()
+        try checkPool(driver)
+        let again = try self.driver()
+        #expect(try again.list() == [base])
+        let mounted = try again.mount(base, over: Self.none, access: .readOnly)
+        #expect(try Files.status("a", below: mounted.root.raw)?.size == 100_000)
+    }
+
+    @Test func layersWithASizeAreLarger() throws {
+        let driver = try driver()
+        let base = try apply(driver, [file("a", size: 10)])
+        let id = LayerID.random()
+        try driver.prepare(id, over: LayerChain([base]), options: LayerOptions(size: 300 << 20))
+        let mounted = try driver.mount(id, over: LayerChain([base]), access: .readWrite)
+        try write(200 << 20, to: "big", below: mounted.root.raw)
+        let small = #expect(throws: StorageError.self) {
+            try driver.prepare(
+                LayerID.random(),
+                over: LayerChain([base]),
+                options: LayerOptions(size: 1 << 20)
+            )
+        }
+        #expect(small?.code == .unsupported)
+        #expect(try driver.changes(id, over: LayerChain([base])).changes.map(\.line) == ["C /", "A /big"])
+    }
+
+    @Test func xfsLayersWork() throws {
+        let driver = try driver("xfs", ["dm.fs": "xfs", "dm.basesize": "320m"])
+        let base = try apply(driver, [file("a", size: 10), file("b", size: 10)])
+        let id = LayerID.random()
+        try driver.prepare(id, over: LayerChain([base]), options: LayerOptions(size: 400 << 20))
+        let mounted = try driver.mount(id, over: LayerChain([base]), access: .readWrite)
+        try write(1 << 20, to: "new", below: mounted.root.raw)
+        let below = try driver.mount(base, over: Self.none, access: .readOnly)
+        #expect(try Files.status("new", below: below.root.raw) == nil)
+        #expect(try driver.changes(id, over: LayerChain([base])).changes.map(\.line) == ["C /", "A /new"])
+        #expect(try driver.status().contains { $0.name == "Changes" && $0.value.contains("walking") })
+    }
+
+    @Test func filesOfThePoolGrowAndShrink() throws {
+        let driver = try driver("home", ["dm.min_free_space": "90%"])
+        let id = LayerID.random()
+        try driver.prepare(id, over: Self.none, options: LayerOptions())
+        let before = try driver.pool.locked { $0.status }
+        try driver.pool.locked { try $0.ensureSpace(2 << 30, "test") }
+        let after = try driver.pool.locked { $0.status }
+        #expect(after.totalData > before.totalData)
+        do {
+            let mounted = try driver.mount(id, over: Self.none, access: .readWrite)
+            try write(32 << 20, to: "big", below: mounted.root.raw)
+        }
+        let data = driver.pool.directory.appending("data")
+        let full = try #require(try Files.status(data)).blocks
+        #expect(try driver.usage(id).bytes >= 32 << 20)
+        try driver.remove(id)
+        try driver.emptyTrash { false }
+        #expect(try #require(try Files.status(data)).blocks < full - (32 << 20) / 512)
+        try checkPool(driver)
+        _ = try apply(driver, [file("a", size: 10)])
+    }
+
+    @Test func whoHoldsALayerIsNamed() throws {
+        let driver = try driver()
+        let base = try apply(driver, [file("a", size: 10)])
+        do {
+            let mounted = try driver.mount(base, over: Self.none, access: .readOnly)
+            try driver.remove(base)
+            let error = #expect(throws: StorageError.self) { try driver.emptyTrash { false } }
+            #expect(error?.code == .inUse)
+            #expect(error?.message.contains("process \(getpid()) (") == true, "\(String(describing: error))")
+            #expect(try Files.status("a", below: mounted.root.raw) != nil)
+        }
+        try driver.emptyTrash { false }
+        let trash = try Files.openDirectory(directory.appending("home/trash"))
+        #expect(try Files.list(trash.raw).isEmpty)
+    }
+
+    // MARK: - Steps that were cut off
+
+    @Test func aCreationThatWasCutOffIsUndone() throws {
+        let driver = try driver()
+        try apply(driver, [file("a", size: 10)])
+        let lost = LayerID.random()
+        try driver.pool.locked { pool in
+            let intent = Intent(
+                transaction: pool.status.transaction,
+                operation: .create(layer: lost.rawValue),
+                device: 77,
+                nextDevice: 78
+            )
+            try driver.pool.write(intent)
+            try DeviceMapper.message(pool.name, "create_snap 77 0")
+            try driver.write(LayerRecord(device: 77, sectors: 8, state: .writable, origin: 0), of: lost)
+        }
+        #expect(try driver.pool.locked { $0.status.usedData } > 0)
+        #expect(try !driver.list().contains(lost))
+        try apply(driver, [file("a", size: 10)])
+        try checkPool(driver)
+        #expect(try devices(driver).contains(77) == false)
+    }
+
+    private func devices(_ driver: DeviceMapperDriver) throws -> [UInt32] {
+        let file = SharedFD(try Files.open(driver.pool.directory.appending("metadata"), O_RDONLY))
+        return try ThinMetadata(DiskReader(file)).devices()
+    }
+
+    @Test func aDeletionThatWasCutOffIsDone() throws {
+        let driver = try driver()
+        let id = try apply(driver, [file("a", size: 10)])
+        try driver.remove(id)
+        let trash = try Files.openDirectory(directory.appending("home/trash"))
+        let name = try #require(try Files.list(trash.raw).first?.name.printable)
+        try driver.pool.locked { pool in
+            let intent = Intent(
+                transaction: pool.status.transaction,
+                operation: .delete(trash: name),
+                device: 1,
+                nextDevice: 2
+            )
+            try driver.pool.write(intent)
+        }
+        try driver.startPool()
+        #expect(try Files.list(trash.raw).isEmpty)
+        try checkPool(driver)
+        #expect(try devices(driver) == [0])
+    }
+
+    @Test func devicesWithoutARecordAreDeleted() throws {
+        let driver = try driver()
+        let ids = try (0..<3).map { _ in try apply(driver, [file("a", size: 10)]) }
+        try driver.stopPool()
+        try Files.unlink(driver.pool.layerPath(ids[1].rawValue))
+        try driver.startPool()
+        try checkPool(driver)
+        #expect(try devices(driver) == [0, 1, 3])
+        // What this store never made is not its to delete.
+        try driver.startPool()
+        try driver.pool.locked { try DeviceMapper.message($0.name, "create_thin 500") }
+        try driver.stopPool()
+        #expect(throws: StorageError.self) { try driver.startPool() }
+    }
+
+    @Test func takenNumbersAreLeftOut() throws {
+        let driver = try driver()
+        try apply(driver, [file("a", size: 10)])
+        try driver.pool.locked { pool in
+            for device in [2, 3] { try DeviceMapper.message(pool.name, "create_thin \(device)") }
+        }
+        let id = try apply(driver, [file("a", size: 10)])
+        #expect(try driver.record(id).device == 4)
+    }
+
+    // MARK: - Wrong and damaged pools
+
+    @Test func wrongPoolsAreRefused() throws {
+        let driver = try driver()
+        try apply(driver, [file("a", size: 10)])
+        let (data, metadata) = (
+            driver.pool.directory.appending("data"), driver.pool.directory.appending("metadata")
+        )
+        try driver.stopPool()
+        let old = try Files.contents(metadata)
+        for _ in 0..<2 { try apply(driver, [file("a", size: 10)]) }
+        try driver.stopPool()
+        func refused(_ code: StorageError.Code, _ text: String, _ line: Int = #line) {
+            let error = #expect(throws: StorageError.self, "line \(line)") { try driver.startPool() }
+            #expect(
+                error?.code == code && error?.message.contains(text) == true,
+                "line \(line): \(String(describing: error))"
+            )
+            try? driver.stopPool()
+        }
+        let new = try Files.contents(metadata)
+        try Files.replace(metadata, with: old, durable: false)
+        refused(.corrupt, "transaction")
+        var damaged = new
+        for index in 0..<4096 { damaged[8 * 4096 + index] = 0x55 }
+        for index in 0..<512 { damaged[index] = 0x55 }
+        try Files.replace(metadata, with: damaged, durable: false)
+        refused(.corrupt, "thin_check")
+        try Files.replace(metadata, with: [UInt8](repeating: 0, count: new.count), durable: false)
+        refused(.corrupt, "empty")
+        try Files.replace(metadata, with: Array(new.prefix(1 << 20)), durable: false)
+        refused(.corrupt, "truncated")
+        try Files.replace(metadata, with: new, durable: false)
+        try Files.rename(data, to: directory.appending("elsewhere"))
+        refused(.corrupt, "missing")
+        try Files.rename(directory.appending("elsewhere"), to: data)
+        try driver.startPool()
+        #expect(try driver.list().count == 3)
+    }
+
+    @Test func devicesThatHoldSomethingAreRefused() throws {
+        let (data, metadata) = (try disk("data", megabytes: 256), try disk("metadata", megabytes: 8))
+        let options = ["dm.datadev": data, "dm.metadatadev": metadata, "dm.min_free_space": "5%"]
+        let first = try driver("one", options)
+        let id = try apply(first, [file("a", size: 100)])
+        try first.stopPool()
+        let error = #expect(throws: StorageError.self) { try self.driver("two", options).startPool() }
+        #expect(error?.code == .invalid)
+        // Whose they are finds them again, without being told.
+        let again = try driver("one")
+        let mounted = try again.mount(id, over: Self.none, access: .readOnly)
+        #expect(try Files.status("a", below: mounted.root.raw) != nil)
+        // The pool as a whole is not free either.
+        let name = try again.pool.locked { $0.name }
+        let other = #expect(throws: StorageError.self) {
+            try self.driver("three", ["dm.thinpooldev": "/dev/mapper/\(name)"]).startPool()
+        }
+        #expect(other?.code == .invalid, "\(String(describing: other))")
+    }
+
+    @Test func aPoolOfSomebodyElseIsUsed() throws {
+        let (data, metadata) = (try disk("data", megabytes: 256), try disk("metadata", megabytes: 8))
+        let name = "test-pool-\(getpid())"
+        let table = DeviceMapper.Table(
+            sectors: 256 << 11,
+            target: "thin-pool",
+            parameters: "\(metadata) \(data) 256 0 1 error_if_no_space"
+        )
+        _ = try DeviceMapper.create(name, uuid: name, table)
+        defer {
+            _ = try? Retry.whileBusy { () throws(SystemError) in
+                try DeviceMapper.remove(name, deferred: false)
+            }
+        }
+        let driver = try driver("home", ["dm.thinpooldev": "/dev/mapper/\(name)", "dm.min_free_space": "5%"])
+        let base = try apply(driver, [file("a", size: 100)])
+        let id = LayerID.random()
+        try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
+        do {
+            let mounted = try driver.mount(id, over: LayerChain([base]), access: .readWrite)
+            try write(1 << 20, to: "new", below: mounted.root.raw)
+            #expect(
+                try driver.changes(id, over: LayerChain([base])).changes.map(\.line) == ["C /", "A /new"]
+            )
+        }
+        for layer in [id, base] { try driver.remove(layer) }
+        try driver.emptyTrash { false }
+    }
+
+    // MARK: - Full
+
+    @Test func aFullPoolRefusesAndRecovers() throws {
+        let (data, metadata) = (try disk("data", megabytes: 96), try disk("metadata", megabytes: 4))
+        let driver = try driver(
+            "home",
+            ["dm.datadev": data, "dm.metadatadev": metadata, "dm.min_free_space": "10%"]
+        )
+        let base = try apply(driver, [file("a", size: 1 << 20)])
+        let error = #expect(throws: StorageError.self) {
+            try self.apply(driver, (0..<100).map { self.file("f\($0)", size: 1 << 20) })
+        }
+        #expect(error?.code == .noSpace, "\(String(describing: error))")
+        #expect(error?.message.contains("entry") == true)
+        #expect(try driver.list() == [base])
+        try driver.emptyTrash { false }
+        // A container that fills the pool gets an error and does not hang.
+        let id = LayerID.random()
+        try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
+        do {
+            let mounted = try driver.mount(id, over: LayerChain([base]), access: .readWrite)
+            let failure = #expect(throws: SystemError.self) {
+                try write(110 << 20, to: "big", below: mounted.root.raw)
+            }
+            #expect(
+                failure?.errno == .noSpace || failure?.errno == .ioError,
+                "\(String(describing: failure))"
+            )
+            let full = #expect(throws: StorageError.self) {
+                try driver.prepare(LayerID.random(), over: LayerChain([base]), options: LayerOptions())
+            }
+            #expect(full?.code == .noSpace)
+            #expect(try driver.status().contains { $0.name == "Warning" })
+        }
+        try driver.remove(id)
+        try driver.emptyTrash { false }
+        let next = try apply(driver, [file("b", size: 1 << 20)], over: LayerChain([base]))
+        let mounted = try driver.mount(next, over: LayerChain([base]), access: .readOnly)
+        #expect(try Files.status("a", below: mounted.root.raw)?.size == 1 << 20)
+    }
+
+    @Test func fullMetadataRefusesAndRecovers() throws {
+        let (data, metadata) = (try disk("data", megabytes: 1024), try disk("metadata", megabytes: 2))
+        let driver = try driver(
+            "home",
+            ["dm.datadev": data, "dm.metadatadev": metadata, "dm.min_free_space": "20%"]
+        )
+        var made: [LayerID] = []
+        var failure: StorageError?
+        while failure == nil, made.count < 400 {
+            do {
+                let id = LayerID.random()
+                try driver.prepare(id, over: Self.none, options: LayerOptions())
+                made.append(id)
+                let mounted = try driver.mount(id, over: Self.none, access: .readWrite)
+                for number in 0..<40 { try write(0, to: "f\(number)", below: mounted.root.raw) }
+            } catch let error as StorageError { failure = error }
+        }
+        #expect(
+            failure?.code == .noSpace && failure?.message.contains("metadata") == true,
+            "\(String(describing: failure))"
+        )
+        for id in made { try driver.remove(id) }
+        try driver.emptyTrash { false }
+        try apply(driver, [file("a", size: 10)])
+    }
+
+    @Test func aFullDiskBelowThePoolRefusesAndRecovers() throws {
+        let disk = try LoopFileSystem("ext4", size: 128 << 20)
+        let driver = try DeviceMapperDriver(
+            home: disk.path.appending("home"),
+            options: ["dm.basesize": "128m"]
+        )
+        defer { try? driver.stopPool() }
+        let base = try apply(driver, [file("a", size: 1 << 20)])
+        let error = #expect(throws: StorageError.self) {
+            try self.apply(driver, (0..<110).map { self.file("f\($0)", size: 1 << 20) })
+        }
+        #expect(error?.code == .noSpace, "\(String(describing: error))")
+        #expect(try driver.list() == [base])
+        try driver.emptyTrash { false }
+        try apply(driver, [file("b", size: 1 << 20)], over: LayerChain([base]))
+    }
+}
