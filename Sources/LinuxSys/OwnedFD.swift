@@ -250,14 +250,28 @@ package enum Files {
         try ensureDirectory(path, mode: mode)
     }
 
-    /// The lowest directory on the way to `path` that exists; `path` itself if it does.
+    /// The lowest directory on the way to `path` that exists, by its own name or through a symlink; `path` itself if
+    /// it does.
     package static func nearestDirectory(to path: FilePath) throws(SystemError) -> FilePath {
         var path = path
-        while try status(path)?.kind != .directory {
+        while try !leadsToDirectory(path) {
             let parent = path.removingLastComponent()
             if parent == path || parent.isEmpty { return path.isAbsolute ? "/" : "." }
             path = parent
         }
         return path
+    }
+
+    private static func leadsToDirectory(_ path: FilePath) throws(SystemError) -> Bool {
+        let opened = try systemAnswer(
+            "open",
+            path.printable,
+            expecting: .noSuchFileOrDirectory,
+            .notDirectory
+        ) {
+            path.withCPath { clinux_openat(AT_FDCWD, $0, CLINUX_O_PATH | O_DIRECTORY | O_CLOEXEC, 0) }
+        }
+        if let opened { _ = OwnedFD(adopting: opened) }
+        return opened != nil
     }
 }
