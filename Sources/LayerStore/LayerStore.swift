@@ -5,6 +5,7 @@ import LinuxSys
 package import Storage
 package import StoreRoot
 import Synchronization
+import SystemPackage
 
 /// The layers of a store, on whatever drivers they lie.
 ///
@@ -20,6 +21,8 @@ package final class LayerStore: Sendable {
     /// Whether layers are on disk when a command ends; off for `--no-sync` and measurements only.
     let isDurable: Bool
     private let opened = Mutex<[String: any StorageDriver]>([:])
+    /// Drivers whose probe passed in this process.
+    private let working = Mutex<Set<String>>([])
 
     /// - Parameters:
     ///   - drivers: the catalog, in probe order.
@@ -74,11 +77,29 @@ package final class LayerStore: Sendable {
                 )
             }
             let driver = try doing("open storage driver \(name)") {
-                try entry.type.init(home: root.home(ofDriver: name), options: options[name] ?? [:])
+                let home = root.home(ofDriver: name)
+                // A driver that cannot work here is not to leave a home behind.
+                if try Files.status(home) == nil { try check(entry, at: home) }
+                return try entry.type.init(home: home, options: options[name] ?? [:])
             }
             opened[name] = driver
             if let adviser = driver as? any Advising { for line in adviser.advice { warn(line) } }
             return driver
+        }
+    }
+
+    /// Fails with what the driver lacks here, if it does.
+    private func check(_ entry: DriverEntry, at home: FilePath) throws {
+        if working.withLock({ $0.contains(entry.name) }) { return }
+        switch entry.type.probe(home: home) {
+        case .works: return
+        case .unavailable(let reason, let remedy):
+            throw StorageError(
+                .unsupported,
+                "storage driver \(entry.name) does not work here: \(reason)",
+                remedy: remedy ?? "see strata driver ls"
+            )
+        case .failed(let error): throw error
         }
     }
 
@@ -114,6 +135,7 @@ package final class LayerStore: Sendable {
         for entry in entries.filter({ !$0.isLastResort }) + entries.filter(\.isLastResort) {
             switch entry.type.probe(home: root.home(ofDriver: entry.name)) {
             case .works:
+                working.withLock { _ = $0.insert(entry.name) }
                 if entry.isLastResort {
                     let why = reasons.isEmpty ? "" : " (\(reasons.joined(separator: "; ")))"
                     warn(

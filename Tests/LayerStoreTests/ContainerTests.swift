@@ -14,7 +14,13 @@ import Testing
 /// On each driver: containers' layers, init layers, commits, copies between drivers.
 @Suite(.requires(.root, .overlay))
 struct ContainerTests {
-    static let drivers = Fixture.faultyDrivers.map(\.name)
+    /// Those that work where the tests have their stores; the others are held to the conformance suite elsewhere.
+    static let drivers = Fixture.faultyDrivers.filter { driver in
+        guard case .works = driver.type.probe(home: TemporaryDirectory.base.appending("drivers")) else {
+            return false
+        }
+        return true
+    }.map(\.name)
 
     /// What an engine does for a container.
     private func makeContainer(

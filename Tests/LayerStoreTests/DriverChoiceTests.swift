@@ -59,6 +59,15 @@ struct DriverChoiceTests {
         #expect(error?.message.contains("not here") == true)
     }
 
+    @Test func aDriverThatCannotWorkHereLeavesNoHome() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open(entries(Never.self, Broken.self))
+        let error = storageError { try store.driver("never") }
+        #expect(error?.code == .unsupported && error?.message.contains("not here") == true)
+        #expect(storageError { try store.driver("broken") }?.message == "it broke")
+        #expect(try store.driversWithState() == [])
+    }
+
     @Test func theCatalogHasItsDriversInOrder() {
         let names = DriverCatalog.entries.map(\.name)
         let all = ["overlay2", "btrfs", "devicemapper", "unionfs", "vfs"]

@@ -103,6 +103,9 @@ extension Cgroup {
     /// Removes the cgroups directly below `parent` that have had no process for a while: nobody is starting one any more,
     /// and whoever should have removed it was killed.
     ///
+    /// Its age is that of the kernel's cached inode: one that the kernel had forgotten is young again when it is looked
+    /// at, and goes the next time.
+    ///
     /// - Returns: the names of those that are gone.
     package static func removeAbandoned(
         below parent: String,
