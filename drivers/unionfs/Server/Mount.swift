@@ -27,7 +27,7 @@ enum Assembly {
             let known = devices.firstIndex(of: layer.status.device)
             if known == nil { devices.append(layer.status.device) }
             return Layer(
-                fd: layer.fd,
+                fd: isWritable && index == 0 ? layer.fd : heldApart(layer.fd, options),
                 fileSystem: UInt64(known ?? devices.count - 1),
                 isUpper: isWritable && index == 0,
                 readsOverlayForm: options.readsOverlayForm && !(isWritable && index == 0)
@@ -53,6 +53,18 @@ enum Assembly {
         } catch {
             throw Refusal("open the layers: \(Errno(rawValue: error.code))")
         }
+    }
+
+    /// The directory by a mount of its own, as overlays hold their layers.
+    ///
+    /// So whoever unmounts the union may at once unmount what its layers lie on. Where that is not allowed, the directory
+    /// itself.
+    private static func heldApart(_ directory: CInt, _ options: Options) -> CInt {
+        guard options.device == nil, let clone = try? DetachedMount.clone("", below: directory) else {
+            return directory
+        }
+        cfuse_close(directory)
+        return clone.release()
     }
 
     private static func notes(of layer: String, _ options: Options) -> FilePath? {
