@@ -106,7 +106,7 @@ struct DeviceProgramTests {
     private static let unified: FilePath? = (["/sys/fs/cgroup/unified", "/sys/fs/cgroup"] as [FilePath])
         .first { path in (try? Files.status(path.appending("cgroup.controllers"))) != nil }
 
-    private static let pureNeed = Need.other("pure cgroup v2") {
+    private static let pureNeed = Need.kernel("pure cgroup v2") {
         CgroupHierarchies.detect()?.version == .v2 ? nil : "the cgroups of this machine are those of v1"
     }
 

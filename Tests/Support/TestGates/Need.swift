@@ -28,6 +28,8 @@ package enum Need: Sendable, CustomStringConvertible {
     case processors(Int)
     /// Whatever else: a name for it and why it is not met, if it is not.
     case other(String, unmet: @Sendable () -> String?)
+    /// As `other`, of the kernel: `scripts/test` runs these tests in the other kernel too, which has it.
+    case kernel(String, unmet: @Sendable () -> String?)
 
     package var description: String {
         switch self {
@@ -43,7 +45,7 @@ package enum Need: Sendable, CustomStringConvertible {
         case .deviceNodes: "device nodes"
         case .loopDevices: "loop devices"
         case .processors(let count): "\(count) processors"
-        case .other(let name, _): name
+        case .other(let name, _), .kernel(let name, _): name
         }
     }
 
@@ -63,8 +65,14 @@ package enum Need: Sendable, CustomStringConvertible {
         case .loopDevices: Self.exists("/dev/loop-control") ? nil : "no /dev/loop-control"
         case .processors(let count):
             sysconf(Int32(_SC_NPROCESSORS_ONLN)) >= count ? nil : "needs \(count) processors"
-        case .other(_, let unmet): unmet()
+        case .other(_, let unmet), .kernel(_, let unmet): unmet()
         }
+    }
+
+    /// Whether the other kernel, in which `scripts/test` is about to run it, has this.
+    var isMetInOtherKernel: Bool {
+        guard case .kernel = self, let value = getenv("STRATA_OTHER_KERNEL") else { return false }
+        return String(cString: value) == "1"
     }
 
     /// The path of a program in PATH.
