@@ -78,9 +78,10 @@ package final class LayerStore: Sendable {
             }
             let driver = try doing("open storage driver \(name)") {
                 let home = root.home(ofDriver: name)
-                // A driver that cannot work here is not to leave a home behind.
-                if try Files.status(home) == nil { try check(entry, at: home) }
-                return try entry.type.init(home: home, options: options[name] ?? [:])
+                let options = options[name] ?? [:]
+                // A driver that cannot work here is not to leave a home behind; with options it may, and says so itself.
+                if options.isEmpty, try Files.status(home) == nil { try check(entry, at: home) }
+                return try entry.type.init(home: home, options: options)
             }
             opened[name] = driver
             if let adviser = driver as? any Advising { for line in adviser.advice { warn(line) } }
