@@ -141,7 +141,7 @@ def main():
         found[name] = round(count, 1)
         limit = limits.get(name)
         slack = SLACK[name.rsplit(": ", 1)[1]]
-        word = "" if limit is None else "GREW" if count > limit * slack + .5 else "fell" if count < limit / slack - .5 else "as before"
+        word = "" if limit is None else "GREW" if count > limit * slack + 1.5 else "fell" if count < limit / slack - 1.5 else "as before"
         above += word == "GREW"
         print(f"| {name} | {count:,.1f} | {'' if limit is None else f'{limit:,.1f}'} | {word} |", flush=True)
     if options.update:
