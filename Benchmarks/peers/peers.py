@@ -14,7 +14,7 @@ import engines
 import paired
 from engines import BENCH, Missing
 
-import diff_commit
+import changed_image
 import load
 
 OURS = "strata overlay2"
@@ -130,7 +130,7 @@ def load_job(results, everything, runs):
 
 def busybox_image():
     rootfs = f"{BENCH}/rootfs"
-    diff_commit.image(rootfs)
+    changed_image.image(rootfs)
     tar = f"{BENCH}/rootfs-layer.tar"
     subprocess.run(["tar", "-C", rootfs, "-cf", tar, "."], check=True)
     return rootfs, load.image("base", [tar])[0]
@@ -155,7 +155,7 @@ def container_jobs(results, everything, rootfs, archive, runs):
 
 def changed(results, engine, image):
     try:
-        engine.change(image, diff_commit.CHANGES)
+        engine.change(image, changed_image.changes())
         return True
     except Missing as reason:
         results.notes.append(f"diff and commit with {engine.name} ({str(reason)[-200:]})")
