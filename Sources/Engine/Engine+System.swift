@@ -71,6 +71,8 @@ extension Engine {
             let garbage = try images.collectGarbage()
             if garbage.count > 0 { report.lines.append("Deleted \(garbage.count) blobs") }
         }
+        // Some file systems (btrfs) give freed space out again only once the freeing is on disk.
+        attempt("sync of the store", &report) { _ in try root.syncFileSystem() }
         report.bytes = max(0, before - (try occupied()))
         return report
     }

@@ -22,5 +22,13 @@ enum StoreReserve {
     }
 
     /// Frees the space; `false` if there is none.
-    static func use(_ path: FilePath) -> Bool { (try? Files.unlink(path)) == true }
+    ///
+    /// btrfs gives it out again only once the removal is on disk.
+    static func use(_ path: FilePath) -> Bool {
+        guard let directory = try? Files.openDirectory(path.removingLastComponent()),
+            (try? Files.unlink(path)) == true
+        else { return false }
+        try? Files.syncFileSystem(of: directory.raw)
+        return true
+    }
 }

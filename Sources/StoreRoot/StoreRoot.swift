@@ -122,6 +122,14 @@ extension StoreRoot {
     /// After space was freed.
     package func restoreReserve() { StoreReserve.keep(path.appending(StoreReserve.name)) }
 
+    /// Returns when everything on the store's file system is on disk.
+    package func syncFileSystem() throws {
+        try doing("sync \(path)") {
+            let directory = try Files.openDirectory(path)
+            try Files.syncFileSystem(of: directory.raw)
+        }
+    }
+
     /// Makes `runPath` and its `containers`; after a start of the machine they are gone.
     package func makeRunDirectory() throws {
         try doing("make \(runPath)") { try Files.makeDirectories(runPath.appending("containers")) }
