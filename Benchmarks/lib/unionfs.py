@@ -113,6 +113,14 @@ def repository(path):
     sh(*run, "commit", "-qam", "two")
 
 
+def prepare():
+    """Builds what operates on files and makes the lower tree; its path."""
+    sh("gcc", "-O2", "-o", f"{BENCH}/fileops", f"{HERE}/fileops.c")
+    lower_tree(f"{BENCH}/lower")
+    sh("sync")
+    return f"{BENCH}/lower"
+
+
 def round_of(union):
     """Name of each job -> seconds."""
     m, r = union.mnt, {}
@@ -166,13 +174,11 @@ def main():
     arguments.add_argument("--only", default="native,overlay,ours,fuse-overlayfs,unionfs-fuse")
     options = arguments.parse_args()
     kinds = [k for k in options.only.split(",") if k in ("native", "overlay", "ours") or shutil.which(k)]
-    sh("gcc", "-O2", "-o", f"{BENCH}/fileops", f"{HERE}/fileops.c")
-    lower_tree(f"{BENCH}/lower")
-    sh("sync")
+    lower = prepare()
     times = {}
     for _ in range(options.rounds):
         for kind in kinds:
-            union = Union(kind, f"{BENCH}/lower")
+            union = Union(kind, lower)
             for job, took in round_of(union).items():
                 times.setdefault(job, {}).setdefault(kind, []).append(took)
             union.unmount()

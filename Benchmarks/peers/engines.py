@@ -13,6 +13,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
 import paired
+import unionfs
 
 BENCH = os.environ["BENCH_DIR"]
 LIMITS = ["--memory", "64m", "--pids-limit", "100"]
@@ -112,6 +113,11 @@ class Podman(Engine):
         self.command = ["podman", "--root", f"{BENCH}/podman", "--runroot", f"{BENCH}/podman-run", "--storage-driver", driver,
                         "--cgroup-manager", "cgroupfs", "--events-backend", "none"]
         text(*self.command, "images")
+
+    def run_command(self, image):
+        """With limits of its own: Podman's defaults are above those that a host may allow."""
+        limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]
+        return [*self.command, "run", "--rm", *self.create_flags, *limits, *LIMITS, image, "/bin/true"]
 
     def change(self, image, script):
         """Through its mount, since its `run` asks for more of the machine than its storage does."""
@@ -253,3 +259,21 @@ class ContainersStorage(Engine):
         paired.spawn([*self.command, "create-container", "--name", "peer", self.image])
         paired.spawn([*self.command, "delete-container", "peer"])
         return time.perf_counter() - start
+
+
+class UnionMount:
+    """A union file system over one lower tree, fresh for each round: `kind` as Benchmarks/lib/unionfs.py knows it."""
+
+    def __init__(self, name, kind, program=None):
+        if program:
+            need(program)
+        self.name, self.kind = name, kind
+
+    def round(self, lower):
+        """Job -> seconds."""
+        union = unionfs.Union(self.kind, lower)
+        try:
+            return unionfs.round_of(union)
+        finally:
+            union.unmount()
+            shutil.rmtree(union.base)

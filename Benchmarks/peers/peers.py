@@ -24,9 +24,10 @@ class Results:
     """Tables in Markdown, and what could not be measured."""
 
     def __init__(self):
-        self.tables, self.notes, self.medians = [], [], {}
+        self.tables, self.notes, self.medians, self.bases = [], [], {}, {}
 
     def add(self, title, times, base=OURS):
+        self.bases[title] = base
         self.medians[title] = {name: statistics.median(values) for name, values in times.items()}
         rows = [f"### {title}", "", "| what | median ms | p10 | p90 | to Strata |", "|---|---:|---:|---:|---:|"]
         ours = statistics.median(times[base])
@@ -42,12 +43,14 @@ class Results:
     def summary(self):
         """One table: what Strata takes, and how many times that each peer takes."""
         peers = ["docker overlay2", "podman overlay", "containerd overlayfs", "containers-storage overlay",
-                 "crun, prepared bundle", "runc, prepared bundle", "umoci unpack", "tar, igzip", "tar, gzip"]
+                 "crun, prepared bundle", "runc, prepared bundle", "umoci unpack", "tar, igzip", "tar, gzip", "fuse-overlayfs",
+                 "kernel overlay"]
         shown = [peer for peer in peers if any(peer in found for found in self.medians.values())]
         rows = ["| | Strata, ms | " + " | ".join(shown) + " |", "|---|---:|" + "---:|" * len(shown)]
         for title, found in self.medians.items():
-            cells = [f"× {found[peer] / found[OURS]:.1f}" if peer in found else "" for peer in shown]
-            rows.append(f"| {title} | {found[OURS] * 1e3:.1f} | " + " | ".join(cells) + " |")
+            ours = found[self.bases[title]]
+            cells = [f"× {found[peer] / ours:.1f}" if peer in found else "" for peer in shown]
+            rows.append(f"| {title} | {ours * 1e3:.1f} | " + " | ".join(cells) + " |")
         return "\n".join(rows)
 
     def text(self, versions):
@@ -81,7 +84,7 @@ def measured(results, title, cases, runs, warmup=1):
                 took = cases[name]()
             except (SystemExit, Missing, OSError) as reason:
                 del times[name]
-                results.notes.append(f"{title} with {name} ({str(reason).strip().splitlines()[-1][:160]})")
+                results.notes.append(f"{title} with {name} ({str(reason).strip().splitlines()[-1][-160:]})")
                 continue
             if index >= warmup:
                 times[name].append(took)
@@ -162,10 +165,35 @@ def changed(results, engine, image):
         return False
 
 
+# The jobs of Benchmarks/unionfs that the page shows.
+UNION_JOBS = ["create 10,000", "unlink 5,000 lower files", "chown -R of 20,000 lower files", "read of 20,000 files, warm",
+              "git status, warm", "sequential read, warm"]
+
+
+def union_job(results, rounds):
+    """Work in a mounted union: ours in user space, the other one there, and the kernel's."""
+    unions = started(results, [lambda: engines.UnionMount("strata-unionfs", "ours"),
+                               lambda: engines.UnionMount("fuse-overlayfs", "fuse-overlayfs", "fuse-overlayfs"),
+                               lambda: engines.UnionMount("kernel overlay", "overlay")])
+    lower = engines.unionfs.prepare()
+    times = {}
+    for _ in range(rounds):
+        for union in list(unions):
+            try:
+                for job, took in union.round(lower).items():
+                    times.setdefault(job, {}).setdefault(union.name, []).append(took)
+            except (SystemExit, OSError) as reason:
+                unions.remove(union)
+                results.notes.append(f"work in a union with {union.name} ({str(reason).strip().splitlines()[-1][:160]})")
+    for job in UNION_JOBS:
+        if "strata-unionfs" in times.get(job, {}):
+            results.add(f"union in user space: {job}", times[job], base="strata-unionfs")
+
+
 def versions(everything):
     """What was compared; the runtimes and tools by their packages."""
     found = [engine.version() for engine in everything]
-    for package in ("crun", "runc", "umoci", "tar", "isal", "containers-storage"):
+    for package in ("crun", "runc", "umoci", "tar", "isal", "containers-storage", "fuse-overlayfs"):
         try:
             found.append(f"{package} {engines.text('dpkg-query', '-W', '-f', '${Version}', package)}")
         except Missing:
@@ -194,7 +222,8 @@ def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--runs", type=int, default=15)
     arguments.add_argument("--load-runs", type=int, default=3)
-    arguments.add_argument("--only", default="load,containers")
+    arguments.add_argument("--union-runs", type=int, default=1)
+    arguments.add_argument("--only", default="load,containers,union")
     arguments.add_argument("--output", required=True, help="directory of the dated pages")
     arguments.add_argument("--readme", required=True, help="file that shows the newest")
     options = arguments.parse_args()
@@ -206,6 +235,8 @@ def main():
             container_jobs(results, everything, *busybox_image(), options.runs)
         if "load" in options.only:
             load_job(results, everything, options.load_runs)
+        if "union" in options.only:
+            union_job(results, options.union_runs)
     finally:
         for engine in everything:
             engine.stop()
