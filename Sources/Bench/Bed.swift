@@ -18,6 +18,8 @@ final class Bed {
     private let directory: FilePath
     private let entry: DriverEntry
     private let source: BenchImage
+    /// The loop file, if it lies in one.
+    private let disk: FilePath?
     private var opened: (any StorageDriver)?
     private var files: ImageFiles?
     /// The image's name or id in this store once it is loaded.
@@ -26,16 +28,25 @@ final class Bed {
     private(set) var chain = LayerChain()
 
     /// - Parameter directory: empty, and removed by whoever made it.
-    init(_ entry: DriverEntry, _ source: BenchImage, program: [String], directory: FilePath, place: String) {
-        name = entry.name
-        self.entry = entry
+    init(
+        _ choice: DriverChoice,
+        _ source: BenchImage,
+        program: [String],
+        directory: FilePath,
+        place: String,
+        disk: FilePath?
+    ) {
+        name = choice.name
+        entry = choice.entry
+        files = source.files
         self.source = source
         self.place = place
         self.directory = directory
+        self.disk = disk
         strata = Program(
             program + [
                 "--root", directory.appending("root").string, "--run-root", directory.appending("run").string,
-                "--storage-driver", entry.name,
+                "--storage-driver", choice.entry.name,
             ]
         )
     }
@@ -85,12 +96,19 @@ final class Bed {
         return try chain.ids.reduce(0) { try $0 + driver.usage($1).bytes }
     }
 
+    var isInLoopFile: Bool { disk != nil }
+
+    /// Makes a container of the image that does not start.
+    func create(_ container: String) throws -> Sample {
+        try strata("create", "--name", container, "--network", "none", image, "/bin/true").sample
+    }
+
     /// The words that run a program of no effect in a container of the image.
     var runTrue: [String] {
         ["run", "--rm", "--network", "none"] + source.runTrue(image)
     }
 
-    /// Files of the image to work on; found once.
+    /// Files of the image to work on; found once, unless the image says them.
     func imageFiles() throws -> ImageFiles {
         if let files { return files }
         let found = try withLayer { root, _ in try ImageFiles(below: root) }
@@ -107,13 +125,30 @@ final class Bed {
 
     /// A fresh writable layer over the image, mounted; gone afterwards.
     func withLayer<T>(_ body: (_ root: CInt, Meter) throws -> T) throws -> T {
+        try withNamedLayer { _, root, meter in try body(root, meter) }
+    }
+
+    /// As `withLayer`, for who must know which layer it is.
+    func withNamedLayer<T>(_ body: (LayerID, _ root: CInt, Meter) throws -> T) throws -> T {
         let driver = try driver()
         let id = LayerID.random()
         try driver.prepare(id, over: chain, options: LayerOptions())
         defer { discard(id, driver) }
         // Not as scratch: what a workload syncs must reach the disk.
         let mounted = try driver.mount(id, over: chain, access: .readWrite)
-        return try body(mounted.root.raw, Meter(companion: mounted.companion.flatMap { process($0.raw) }))
+        return try body(id, mounted.root.raw, Meter(companion: mounted.companion.flatMap { process($0.raw) }))
+    }
+
+    /// Takes what lies below the file `name` of the layer out of the page cache too: the file behind one of a file system in
+    /// user space, which forwards no such advice, and the loop file.
+    func forget(_ name: TreePath, of id: LayerID) {
+        let layer = directory.appending("root").appending("drivers").appending(entry.name)
+            .appending("layers").appending("\(id)").appending(name.printable)
+        for path in [layer, disk] {
+            guard let path, let file = try? Files.open(path, O_RDONLY | O_NOFOLLOW) else { continue }
+            fdatasync(file.raw)
+            _ = posix_fadvise(file.raw, 0, 0, POSIX_FADV_DONTNEED)
+        }
     }
 
     /// Removes a layer that no row names.
@@ -136,7 +171,14 @@ final class Bed {
     }
 
     /// Gives back what removing the directory would not: devices, subvolumes, mounts.
+    ///
+    /// A loop file goes as a whole.
     func clear() {
+        if !isInLoopFile { empty() }
+    }
+
+    /// Removes all containers, images and layers that the benchmark made.
+    func empty() {
         _ = try? strata("rm", "--force", Containers.name)
         if !chain.ids.isEmpty { try? unload() }
         guard let driver = try? driver() else { return }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CLinux
 import Glibc
 import LinuxSys
 import Storage
@@ -9,67 +10,119 @@ import SystemPackage
 final class BedMaker {
     /// The scratch directory's.
     let fileSystem: String
+    /// Whether files there can share their blocks (FICLONE).
+    let sharesBlocks: Bool
     private let scratch: FilePath
-    private let image: BenchImage
     private let program: [String]
     private var loops: [LoopFileSystem] = []
-    /// Types of file systems that could not be made here.
-    private var failed: Set<String> = []
+    /// Why file systems of these types could not be made here.
+    private var failures: [String: any Error] = [:]
     private var isIsolated = false
 
-    init(_ scratch: FilePath, _ image: BenchImage, _ program: [String]) throws {
+    /// - Parameter program: what is called as `strata`.
+    init(_ scratch: FilePath, program: String) throws {
         self.scratch = scratch
-        self.image = image
-        self.program = program
-        fileSystem = try doing("look at \(scratch)") {
+        self.program = [program]
+        (fileSystem, sharesBlocks) = try doing("look at \(scratch)") {
             let directory = try Files.openDirectory(scratch)
-            return try Files.fileSystemType(directory.raw)
+            return (try Files.fileSystemType(directory.raw), try Self.sharesBlocks(directory.raw))
         }
     }
 
-    /// A bed for `entry`; an error that says why it works nowhere here.
-    func bed(_ entry: DriverEntry) throws -> Bed {
-        let directory = try directory(for: entry, below: scratch)
-        switch entry.type.probe(home: directory.appending("root")) {
-        case .works:
-            return Bed(entry, image, program: program, directory: directory, place: fileSystem)
-        case .unavailable(let reason, let remedy):
-            if let bed = elsewhere(entry) { return bed }
-            throw StorageError(.unsupported, reason, remedy: remedy)
-        case .failed(let error):
-            throw error
+    private static func sharesBlocks(_ directory: CInt) throws(SystemError) -> Bool {
+        let names: (TreePath, TreePath) = ("shared-1", "shared-2")
+        let flags = O_RDWR | O_CREAT | O_EXCL
+        let source = try Files.open(names.0, below: directory, flags, mode: 0o600)
+        let target = try Files.open(names.1, below: directory, flags, mode: 0o600)
+        try Files.writeAll([UInt8](repeating: 1, count: 65536), to: source.raw)
+        let isShared = clinux_ficlone(target.raw, source.raw) == 0
+        _ = try Files.unlink(names.0, below: directory)
+        _ = try Files.unlink(names.1, below: directory)
+        return isShared
+    }
+
+    /// A bed for `choice`, with nothing in it; an error that says why it works nowhere here.
+    ///
+    /// - Parameter label: of the bed's directory, where one driver gets several.
+    func bed(_ choice: DriverChoice, _ image: BenchImage, label: String = "") throws -> Bed {
+        if let type = choice.fileSystem {
+            let loop = try loop(type)
+            let directory = try directory(for: choice, label, below: loop.path)
+            try check(choice.entry.type.probe(home: directory.appending("root")))
+            return bed(choice, image, directory, loop)
+        }
+        let directory = try directory(for: choice, label, below: scratch)
+        let found = choice.entry.type.probe(home: directory.appending("root"))
+        if case .unavailable = found, let bed = elsewhere(choice, image, label) { return bed }
+        try check(found)
+        return bed(choice, image, directory, nil)
+    }
+
+    private func check(_ found: ProbeResult) throws {
+        switch found {
+        case .works: return
+        case .unavailable(let reason, let remedy): throw StorageError(.unsupported, reason, remedy: remedy)
+        case .failed(let error): throw error
         }
     }
 
-    private func directory(for entry: DriverEntry, below place: FilePath) throws -> FilePath {
-        let directory = place.appending(entry.name)
+    private func bed(
+        _ choice: DriverChoice,
+        _ image: BenchImage,
+        _ directory: FilePath,
+        _ loop: LoopFileSystem?
+    ) -> Bed {
+        Bed(
+            choice,
+            image,
+            program: program,
+            directory: directory,
+            place: loop.map { "\($0.type) in a loop file" } ?? fileSystem,
+            disk: loop?.file
+        )
+    }
+
+    private func directory(
+        for choice: DriverChoice,
+        _ label: String,
+        below place: FilePath
+    ) throws -> FilePath {
+        let directory = place.appending(choice.name + label)
         _ = try doing("make \(directory)") { try Files.ensureDirectory(directory) }
         return directory
     }
 
     /// What cannot be made here is not worth a word: the reason is the driver's own.
-    private func elsewhere(_ entry: DriverEntry) -> Bed? {
+    private func elsewhere(_ choice: DriverChoice, _ image: BenchImage, _ label: String) -> Bed? {
         for type in LoopFileSystem.types where type != fileSystem {
-            guard let loop = loop(type), let directory = try? directory(for: entry, below: loop.path),
-                case .works = entry.type.probe(home: directory.appending("root"))
+            guard let loop = try? loop(type),
+                let directory = try? directory(for: choice, label, below: loop.path),
+                case .works = choice.entry.type.probe(home: directory.appending("root"))
             else { continue }
-            return Bed(entry, image, program: program, directory: directory, place: "\(type) in a loop file")
+            return bed(choice, image, directory, loop)
         }
         return nil
     }
 
-    private func loop(_ type: String) -> LoopFileSystem? {
+    private func loop(_ type: String) throws -> LoopFileSystem {
         if let present = loops.first(where: { $0.type == type }) { return present }
-        if geteuid() != 0 || failed.contains(type) { return nil }
+        if let failure = failures[type] { throw failure }
         do {
+            guard geteuid() == 0 else {
+                throw StorageError(
+                    .unsupported,
+                    "make \(type) in a loop file: only root may",
+                    remedy: "run it as root"
+                )
+            }
             if !isIsolated { try LoopFileSystem.isolate() }
             isIsolated = true
             let loop = try LoopFileSystem.make(type, in: scratch)
             loops.append(loop)
             return loop
         } catch {
-            failed.insert(type)
-            return nil
+            failures[type] = error
+            throw error
         }
     }
 

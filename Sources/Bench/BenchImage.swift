@@ -10,12 +10,14 @@ struct BenchImage: Sendable {
     let summary: String
     /// A program on the host to be put into the container, for an image that we do not know; else it has one.
     private let program: FilePath?
+    /// Files to work on, where they need not be looked for.
+    let files: ImageFiles?
 
     /// One that is made here, in `scratch`.
     static func generated(_ image: GeneratedImage, in scratch: FilePath) throws -> BenchImage {
         let path = scratch.appending("image")
         try doing("write the image to measure with to \(path)") { try image.write(to: path) }
-        return BenchImage(path: path, summary: image.summary, program: nil)
+        return BenchImage(path: path, summary: image.summary, program: nil, files: image.files)
     }
 
     /// One of the user's store, which `strata` is called on.
@@ -26,7 +28,7 @@ struct BenchImage: Sendable {
         try doing("write \(program)") {
             try Files.replace(program, with: TrueProgram.file, mode: 0o755, durable: false)
         }
-        return BenchImage(path: path, summary: name, program: program)
+        return BenchImage(path: path, summary: name, program: program, files: nil)
     }
 
     private static let target = "/strata-bench-true"

@@ -45,7 +45,7 @@ package final class Benchmark {
     }
 
     private let options: Options
-    private let entries: [DriverEntry]
+    private let choices: [DriverChoice]
     private let observer: Observer
     private let workload: Workload
 
@@ -53,7 +53,7 @@ package final class Benchmark {
     package init(_ options: Options, drivers: [DriverEntry], observer: Observer) throws {
         self.options = options
         self.observer = observer
-        entries = try Self.chosen(options.drivers, of: drivers)
+        choices = try DriverChoice.choices(options.drivers, of: drivers)
         workload = options.isQuick ? .quick : .whole
         _ = try Self.wanted(options.only)
     }
@@ -62,27 +62,10 @@ package final class Benchmark {
     ///
     /// What fails on one driver is in the report and stops no other. Call once, before the process has other threads.
     package func run() throws -> Report {
-        let scratch = try Scratch(below: options.directory)
-        do {
-            let report = try measure(in: scratch)
-            try scratch.remove()
-            return report
-        } catch {
-            try? scratch.remove()
-            throw error
-        }
-    }
-
-    private static func chosen(_ names: [String], of entries: [DriverEntry]) throws -> [DriverEntry] {
-        let known = entries.map(\.name).joined(separator: ", ")
-        for name in names where !entries.contains(where: { $0.name == name }) {
-            throw StorageError(
-                .notFound,
-                "measure driver \(name): no such driver was built",
-                remedy: "drivers here: \(known)"
-            )
-        }
-        return names.isEmpty ? entries : entries.filter { names.contains($0.name) }
+        let start = Meter.now()
+        var report = try Scratch.with(below: options.directory) { try measure(in: $0) }
+        report.duration = Meter.now() - start
+        return report
     }
 
     /// The figures that `names` means; all if there is none.
@@ -106,32 +89,45 @@ package final class Benchmark {
         return wanted
     }
 
-    private func measure(in scratch: Scratch) throws -> Report {
+    private func measure(in scratch: FilePath) throws -> Report {
         observer.progress("making the image")
-        let image = try makeImage(in: scratch.path)
-        let places = try BedMaker(scratch.path, image, Array(options.program.prefix(1)))
+        let image = try makeImage(in: scratch)
+        let places = try BedMaker(scratch, program: options.program[0])
         var report = Report(
             date: .now,
             version: options.version,
-            machine: Machine(directory: options.directory, fileSystem: places.fileSystem),
+            machine: Machine(
+                directory: options.directory,
+                fileSystem: places.fileSystem,
+                sharesBlocks: places.sharesBlocks
+            ),
             image: image.summary,
             subjects: []
         )
         var beds: [Bed] = []
         defer {
+            observer.progress("cleaning up")
             for bed in beds { bed.clear() }
             places.close()
         }
-        for entry in entries {
+        for choice in choices + (options.drivers.isEmpty ? reflinked(places) : []) {
             do {
-                beds.append(try places.bed(entry))
+                observer.progress("finding a place for \(choice.name)")
+                beds.append(try places.bed(choice, image))
             } catch {
-                report.failures.append(Report.Failure(driver: entry.name, reason: "\(error)"))
+                report.failures.append(Report.Failure(driver: choice.name, reason: "\(error)"))
             }
+            if observer.isCancelled() { break }
         }
         report.subjects = beds.map { Report.Subject(driver: $0.name, place: $0.place) }
         try measure(&beds, into: &report)
         return report
+    }
+
+    /// Drivers that copy and work everywhere, once more where files can share blocks, if here they cannot.
+    private func reflinked(_ places: BedMaker) -> [DriverChoice] {
+        if places.sharesBlocks || geteuid() != 0 { return [] }
+        return choices.filter(\.entry.isLastResort).map { DriverChoice(entry: $0.entry, fileSystem: "xfs") }
     }
 
     private func makeImage(in scratch: FilePath) throws -> BenchImage {
@@ -156,35 +152,43 @@ extension Benchmark {
     }
 
     private static let passes = [
-        load, Containers.layer, Containers.run, Containers.runMany, Containers.changed, FileWork.pass,
-        LowerWork.pass,
-        LargeFileWork.pass,
+        load, Containers.layer, Containers.run, Containers.runMany, Containers.changed, MemoryWork.pass,
+        FileWork.pass, LowerWork.pass, LargeFileWork.pass,
     ]
 
-    /// Seconds that all passes together should take, `--only` or not; loading the image first is not in it.
-    private var budget: Double { options.isQuick ? 18 : 140 }
+    /// Seconds that all passes together should take; making the image and cleaning up are not in it.
+    private var budget: Double { options.isQuick ? 17 : 140 }
 
     private func measure(_ beds: inout [Bed], into report: inout Report) throws {
         let wanted = try Self.wanted(options.only)
         let passes = Self.passes.filter { !wanted.isDisjoint(with: $0.figures) }
-        let weights = Self.passes.reduce(0) { $0 + $1.weight }
+        if passes.first?.figures != Self.load.figures { loadImages(&beds, &report) }
+        let all = Self.passes.reduce(0) { $0 + $1.weight }
+        var weight = passes.reduce(0) { $0 + $1.weight }
+        let deadline = Deadline(seconds: budget * weight / all)
         for pass in passes {
-            let share = Int64(budget * pass.weight / weights * 1e9)
-            rounds(pass, share, &beds, wanted, &report)
-            if observer.isCancelled() {
-                report.isInterrupted = true
-                return
-            }
+            if observer.isCancelled() { break }
+            let share = Double(max(0, deadline.left)) * pass.weight / weight
+            weight -= pass.weight
+            rounds(pass, Int64(share), deadline, &beds, wanted, &report)
         }
+        report.isInterrupted = observer.isCancelled()
     }
 
-    /// Runs `pass` on each bed in turn until its time is used, each at least once.
+    /// For passes that need the image, where loading it is none of them.
+    private func loadImages(_ beds: inout [Bed], _ report: inout Report) {
+        let load = Pass(title: "load", weight: 0, figures: []) { bed, _, _ in try bed.ensureImage() }
+        rounds(load, 0, Deadline(seconds: .infinity), &beds, [], &report)
+    }
+
+    /// Runs `pass` on each bed in turn until `share` nanoseconds are used, each at least once.
     ///
-    /// A bed that has used its part of the time already is left out of further rounds; one that failed is left out of
-    /// all that follows.
+    /// A bed that has used its part of the time already, or would use much more with another round, is left out of further
+    /// rounds; one that failed is left out of all that follows.
     private func rounds(
         _ pass: Pass,
         _ share: Int64,
+        _ deadline: Deadline,
         _ beds: inout [Bed],
         _ wanted: Set<String>,
         _ report: inout Report
@@ -192,21 +196,24 @@ extension Benchmark {
         var used: [String: Int64] = [:]
         let part = share / Int64(max(1, beds.count))
         for round in 0..<Self.maximumRounds {
-            let due = beds.indices.filter { used[beds[$0].name, default: 0] < part }
-            if due.isEmpty { return }
+            let due = beds.indices.filter { index in
+                let before = used[beds[index].name, default: 0]
+                return round == 0 || before + before / Int64(2 * round) < part
+            }
             var failed: [String] = []
             for position in due.indices {
                 if observer.isCancelled() { return }
                 let bed = beds[due[(position + round) % due.count]]
-                observer.progress("\(pass.title): \(bed.name), round \(round + 1)")
+                if deadline.isLongOver {
+                    report.failures.append(
+                        Report.Failure(driver: bed.name, reason: "\(pass.title): the time was over before it")
+                    )
+                    continue
+                }
+                observer.progress("\(pass.title): \(bed.name), round \(round + 1)\(deadline.note)")
                 let start = Meter.now()
                 do {
-                    let recorder = Recorder()
-                    if pass.figures != Self.load.figures { try bed.ensureImage() }
-                    try pass.run(bed, workload, recorder)
-                    for (figure, sample) in recorder.samples where wanted.contains(figure) {
-                        report.samples[figure, default: [:]][bed.name, default: []].append(sample)
-                    }
+                    try measure(pass, bed, wanted, &report)
                 } catch {
                     if observer.isCancelled() { return }
                     report.failures.append(
@@ -218,8 +225,40 @@ extension Benchmark {
             }
             for bed in beds where failed.contains(bed.name) { bed.clear() }
             beds.removeAll { failed.contains($0.name) }
+            if due.isEmpty || deadline.left < 0 { return }
         }
     }
 
+    private func measure(_ pass: Pass, _ bed: Bed, _ wanted: Set<String>, _ report: inout Report) throws {
+        let recorder = Recorder()
+        // What was measured before a failure is as true as the rest.
+        defer {
+            for (figure, sample) in recorder.samples where wanted.contains(figure) {
+                report.samples[figure, default: [:]][bed.name, default: []].append(sample)
+            }
+        }
+        if pass.figures != Self.load.figures { try bed.ensureImage() }
+        try pass.run(bed, workload, recorder)
+    }
+
     private static let maximumRounds = 25
+}
+
+/// When the measuring should be over.
+struct Deadline {
+    private let seconds: Double
+    private let start = Meter.now()
+
+    init(seconds: Double) { self.seconds = seconds }
+
+    /// Nanoseconds; negative when it has passed.
+    var left: Int64 {
+        seconds.isFinite ? start + Int64(seconds * 1e9) - Meter.now() : .max
+    }
+
+    /// Whether so much too long was taken that what has not begun has to be left out.
+    var isLongOver: Bool { seconds.isFinite && Double(left) < seconds * -0.15e9 }
+
+    /// For the line that shows what happens.
+    var note: String { seconds.isFinite ? ", \(max(0, left / 1_000_000_000)) s left" : "" }
 }

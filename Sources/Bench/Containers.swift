@@ -53,7 +53,7 @@ enum Containers {
         bed,
         workload,
         recorder in
-        try bed.strata.run(["create", "--name", name, "--network", "none", bed.image, "/bin/true"])
+        _ = try bed.create(name)
         do {
             try change(bed, workload)
             recorder.record("diff", try bed.strata("diff", name).sample)

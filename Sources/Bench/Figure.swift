@@ -90,7 +90,7 @@ extension Figure {
             "run-many",
             .container,
             "many at once",
-            "The same, many started together, until the last has ended."
+            "The same, 50 (with --quick 20) started together, until the last has ended."
         ),
         time(
             "diff",
@@ -100,6 +100,18 @@ extension Figure {
         ),
         time("commit", .container, "commit", "An image of that container."),
         time("rm", .container, "rm", "That container, removed."),
+        space(
+            "cache-memory",
+            .container,
+            "memory per container, files",
+            "What the kernel has to keep once more when a second container reads the image's largest file."
+        ),
+        space(
+            "server-memory",
+            .container,
+            "memory per container, server",
+            "Held by the process that serves the mount; nothing where the kernel itself does."
+        ),
     ]
 
     private static let fileFigures = [
@@ -135,11 +147,39 @@ extension Figure {
     ]
 
     private static let largeFigures = [
-        time("write", .large, "write", "In sequence, 1 MiB at a time, into the page cache."),
+        time(
+            "write",
+            .large,
+            "write, warm",
+            "A new file, in sequence, 1 MiB at a time, into the page cache."
+        ),
+        time(
+            "write-cold",
+            .large,
+            "write, cold",
+            "Over the same file with nothing of it in memory, until all is on the disk."
+        ),
         time("read-cold", .large, "read, cold", "In sequence, from the disk."),
         time("read-warm", .large, "read, warm", "In sequence, from the page cache."),
-        time("random-read", .large, "4 KiB reads", "At random places, from the page cache: databases."),
-        time("random-write", .large, "4 KiB writes", "At random places, into the page cache."),
+        time(
+            "random-read-cold",
+            .large,
+            "4 KiB reads, cold",
+            "At random places, from the disk: a database that starts."
+        ),
+        time(
+            "random-read",
+            .large,
+            "4 KiB reads, warm",
+            "At random places, from the page cache: a database at work."
+        ),
+        time(
+            "random-write-cold",
+            .large,
+            "4 KiB writes, cold",
+            "At random places with nothing in memory, then all of it to the disk at once."
+        ),
+        time("random-write", .large, "4 KiB writes, warm", "At random places, into the page cache."),
         time(
             "write-sync",
             .large,

@@ -34,6 +34,23 @@ struct GeneratedImage {
         largeBytes: 8 << 20
     )
 
+    /// One large layer of tiny files, and small ones above it: to see what grows with either number.
+    static func plain(layers: Int, files: Int) -> GeneratedImage {
+        GeneratedImage(layers: layers, baseFiles: 0, tinyFiles: files, largeFiles: 0, largeBytes: 0)
+    }
+
+    private var isPlain: Bool { baseFiles == 0 }
+
+    /// Tiny files evenly from the whole image, where all are there in the end.
+    var files: ImageFiles? {
+        guard isPlain else { return nil }
+        let step = max(1, tinyFiles / ImageFiles.kept)
+        let paths = stride(from: 0, to: tinyFiles, by: step).map {
+            TreePath(cleaning: GeneratedLayer.path("app", $0))
+        }
+        return ImageFiles(small: paths)
+    }
+
     var summary: String {
         "generated: \(layers) layers, \(baseFiles + tinyFiles) files, \(largeFiles) of \(largeBytes >> 20) MiB"
     }
@@ -108,20 +125,22 @@ struct GeneratedImage {
     }
 
     private func fill(_ layer: inout GeneratedLayer, _ index: Int) throws {
-        switch index {
-        case 0:
+        if index == 0 {
             try layer.directory("bin")
             try layer.file("bin/true", TrueProgram.file, mode: 0o755)
+        }
+        switch (index, isPlain) {
+        case (0, false):
             try layer.directories("usr", files: baseFiles)
             for file in 0..<baseFiles {
                 try layer.file("usr", file, size: layer.random.size(from: 200, to: 120_000))
             }
-        case 1:
+        case (0, true), (1, false):
             try layer.directories("app", files: tinyFiles)
             for file in 0..<tinyFiles {
                 try layer.file("app", file, size: layer.random.size(from: 16, to: 2000))
             }
-        case 2:
+        case (2, false):
             try layer.directory("data")
             for file in 0..<largeFiles {
                 try layer.file("data/large-\(file)", layer.random.bytes(largeBytes))
@@ -129,6 +148,7 @@ struct GeneratedImage {
         default:
             try layer.directory("etc")
             for file in 0..<3 { try layer.file("etc/conf-\(index)-\(file)", layer.random.bytes(500)) }
+            if isPlain { return }
             // One file of the base each is replaced, another deleted.
             try layer.file("usr", (index * 7) % baseFiles, size: 3000)
             try layer.whiteout("app", (index * 11) % tinyFiles)

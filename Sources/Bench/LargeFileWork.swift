@@ -15,29 +15,54 @@ struct LargeFileWork {
     static let pass = Pass(
         title: "a large file",
         weight: 2,
-        figures: ["write", "read-cold", "read-warm", "random-read", "random-write", "write-sync"]
+        figures: [
+            "write", "write-cold", "read-cold", "read-warm", "random-read-cold", "random-read",
+            "random-write-cold", "random-write", "write-sync",
+        ]
     ) { bed, workload, recorder in
-        try bed.withLayer { root, meter in
-            let name: TreePath = "strata-bench-large"
+        let name: TreePath = "strata-bench-large"
+        try bed.withNamedLayer { id, root, meter in
             let file = try Files.open(name, below: root, O_RDWR | O_CREAT | O_EXCL, mode: 0o644)
             let work = LargeFileWork(file: file.raw, bytes: workload.largeBytes)
+            func forget() throws {
+                try work.forget()
+                bed.forget(name, of: id)
+            }
             try recorder.time("write", meter) { try work.write() }
-            try work.forget()
+            try forget()
             try recorder.time("read-cold", meter) { try work.read() }
             try recorder.time("read-warm", meter) { try work.read() }
+            try forget()
+            try recorder.time("random-read-cold", meter) { try work.random(workload.cold, isWrite: false) }
+            try work.read()
             try recorder.time("random-read", meter) { try work.random(workload.operations, isWrite: false) }
+            try forget()
+            try recorder.time("random-write-cold", meter) { try work.randomToDisk(workload.cold) }
             try recorder.time("random-write", meter) { try work.random(workload.operations, isWrite: true) }
             try recorder.time("write-sync", meter) { try work.writeSynced(workload.synced) }
+            try forget()
+            try recorder.time("write-cold", meter) { try work.writeToDisk() }
         }
     }
 
     /// Writes all of it; not with zeros, which a file system may leave out.
     private func write() throws {
+        try system("lseek") { lseek(file, 0, SEEK_SET) }
         var random = Random(seed: 7)
         let content = (0..<(Self.piece / 8)).map { _ in random.next() }
         try content.withUnsafeBytes { buffer in
             for _ in 0..<(bytes / Self.piece) { try Files.writeAll(buffer, to: file) }
         }
+    }
+
+    private func writeToDisk() throws {
+        try write()
+        try system("fdatasync") { fdatasync(file) }
+    }
+
+    private func randomToDisk(_ count: Int) throws {
+        try random(count, isWrite: true)
+        try system("fdatasync") { fdatasync(file) }
     }
 
     /// Takes it out of the page cache.

@@ -12,17 +12,20 @@ import SystemPackage
 /// device with the mount.
 struct LoopFileSystem {
     let type: String
+    /// The loop file.
+    let file: FilePath
     /// Where it is mounted.
     let path: FilePath
 
     /// Those that are tried, in this order.
     static let types = ["btrfs", "xfs"]
 
-    /// Of the file, which is sparse.
-    private static let size: Int64 = 16 << 30
+    /// The most that the file may become, which is sparse; the least with which it makes sense.
+    private static let sizes: ClosedRange<Int64> = (512 << 20)...(16 << 30)
 
     /// Makes one in `directory`.
     static func make(_ type: String, in directory: FilePath) throws -> LoopFileSystem {
+        let size = try size(type, in: directory)
         let file = directory.appending("\(type).disk")
         let place = directory.appending("\(type).mount")
         try doing("make \(file)") {
@@ -32,7 +35,23 @@ struct LoopFileSystem {
         }
         try Program(["mkfs.\(type)"]).run(["-q", file.string])
         try Program(["mount"]).run(["-t", type, "-o", "loop", file.string, place.string])
-        return LoopFileSystem(type: type, path: place)
+        return LoopFileSystem(type: type, file: file, path: place)
+    }
+
+    /// Not more than the disk has: a file system whose disk lies fails in ways that say nothing.
+    private static func size(_ type: String, in directory: FilePath) throws -> Int64 {
+        let open = try Files.openDirectory(directory)
+        var space = clinux_space()
+        try system("statvfs", directory.string) { clinux_space(open.raw, &space) }
+        let available = Int64(clamping: space.available) / 4 * 3
+        guard available >= sizes.lowerBound else {
+            throw StorageError(
+                .noSpace,
+                "make \(type) in a loop file: too little space is free in \(directory)",
+                remedy: "give a --directory with 700 MB or more"
+            )
+        }
+        return min(available & ~0xFFFFF, sizes.upperBound)
     }
 
     /// Gives the calling thread, and what it starts, mounts of its own.

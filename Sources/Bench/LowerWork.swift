@@ -11,17 +11,16 @@ struct ImageFiles {
     var small: [TreePath] = []
     /// The largest regular file.
     var large: TreePath?
-    /// All names.
-    var count = 0
-
     private static let smallBytes = 64 << 10
-    private static let kept = 2000
+    static let kept = 2000
+
+    /// Files that are known without a look.
+    init(small: [TreePath]) { self.small = small }
 
     init(below root: CInt) throws {
         var largest: Int64 = 0
         var candidates: [TreePath] = []
         try LowerWork.walk(root) { path, status in
-            count += 1
             guard status.kind == .regular else { return }
             if status.size <= Self.smallBytes { candidates.append(path) }
             if status.size > largest { (largest, large) = (status.size, path) }

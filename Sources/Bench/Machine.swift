@@ -14,8 +14,10 @@ package struct Machine: Hashable, Sendable {
     /// Where the stores lay.
     package var directory: String
     package var fileSystem: String
+    /// Whether files there can share their blocks, so that a copy costs no space.
+    package var sharesBlocks: Bool
 
-    init(directory: FilePath, fileSystem: String) {
+    init(directory: FilePath, fileSystem: String, sharesBlocks: Bool) {
         var system = utsname()
         uname(&system)
         kernel = withUnsafeBytes(of: &system.release) {
@@ -26,6 +28,7 @@ package struct Machine: Hashable, Sendable {
         memory = Int64(sysconf(CInt(_SC_PHYS_PAGES)) * sysconf(CInt(_SC_PAGESIZE)))
         self.directory = directory.string
         self.fileSystem = fileSystem
+        self.sharesBlocks = sharesBlocks
     }
 
     package init(
@@ -34,7 +37,8 @@ package struct Machine: Hashable, Sendable {
         processors: Int,
         memory: Int64,
         directory: String,
-        fileSystem: String
+        fileSystem: String,
+        sharesBlocks: Bool = false
     ) {
         self.kernel = kernel
         self.processor = processor
@@ -42,6 +46,7 @@ package struct Machine: Hashable, Sendable {
         self.memory = memory
         self.directory = directory
         self.fileSystem = fileSystem
+        self.sharesBlocks = sharesBlocks
     }
 
     private static func processorName() -> String? {

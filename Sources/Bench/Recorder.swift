@@ -31,7 +31,9 @@ package struct Workload: Sendable {
     var largeBytes: Int
     /// 4 KiB operations at random places.
     var operations: Int
-    /// Of those that wait for the disk.
+    /// Of those that find nothing in the page cache.
+    var cold: Int
+    /// Of those that wait for the disk, one by one.
     var synced: Int
     /// Containers started at once.
     var containers: Int
@@ -43,6 +45,7 @@ package struct Workload: Sendable {
         lowerFiles: 200,
         largeBytes: 64 << 20,
         operations: 8192,
+        cold: 1024,
         synced: 64,
         containers: 50,
         changes: 1200
@@ -52,6 +55,7 @@ package struct Workload: Sendable {
         lowerFiles: 100,
         largeBytes: 24 << 20,
         operations: 2048,
+        cold: 256,
         synced: 16,
         containers: 20,
         changes: 400

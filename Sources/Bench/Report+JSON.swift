@@ -13,17 +13,14 @@ extension Report {
             "schema": .integer(Self.schema),
             "date": .string(date.rfc3339),
             "version": .string(version),
-            "machine": [
-                "kernel": .string(machine.kernel), "processor": .string(machine.processor),
-                "processors": .integer(machine.processors), "memory": .integer(machine.memory),
-                "directory": .string(machine.directory), "fileSystem": .string(machine.fileSystem),
-            ],
+            "machine": machine.json,
             "image": .string(image),
             "drivers": .array(subjects.map { ["name": .string($0.driver), "place": .string($0.place)] }),
             "failures": .array(
                 failures.map { ["driver": .string($0.driver), "reason": .string($0.reason)] }
             ),
             "interrupted": .bool(isInterrupted),
+            "duration": .integer(duration),
             "figures": .array(figures.map(json)),
         ]
     }
@@ -79,13 +76,15 @@ extension Report {
             processors: machine?["processors"]?.int ?? 0,
             memory: machine?["memory"]?.int64 ?? 0,
             directory: try text(machine?["directory"]),
-            fileSystem: try text(machine?["fileSystem"])
+            fileSystem: try text(machine?["fileSystem"]),
+            sharesBlocks: machine?["reflink"]?.bool ?? false
         )
         image = try text(json["image"])
         subjects = try (json["drivers"]?.array ?? []).map {
             Subject(driver: try text($0["name"]), place: try text($0["place"]))
         }
         isInterrupted = json["interrupted"]?.bool ?? false
+        duration = json["duration"]?.int64 ?? 0
         for figure in json["figures"]?.array ?? [] {
             guard let known = Figure.named(try text(figure["name"])) else { continue }
             for result in figure["results"]?.array ?? [] {
@@ -98,5 +97,15 @@ extension Report {
     private static func sample(_ json: JSON) -> Sample? {
         guard let value = json["value"]?.int64, value >= 0 else { return nil }
         return Sample(value: value, cpu: json["cpu"]?.int64 ?? 0, written: json["written"]?.int64 ?? 0)
+    }
+}
+
+extension Machine {
+    var json: JSON {
+        [
+            "kernel": .string(kernel), "processor": .string(processor), "processors": .integer(processors),
+            "memory": .integer(memory), "directory": .string(directory), "fileSystem": .string(fileSystem),
+            "reflink": .bool(sharesBlocks),
+        ]
     }
 }

@@ -38,10 +38,7 @@ extension Report {
     }
 
     private var head: String {
-        let size = Human.binarySize(machine.memory, digits: 3)
-        var text =
-            "Strata \(version) on Linux \(machine.kernel), \(machine.processors) × \(machine.processor), \(size)\n"
-        text += "Image \(image)\nStores below \(machine.directory) (\(machine.fileSystem))\n"
+        var text = machine.head(version) + "Image \(image)\n"
         for subject in subjects where subject.place != machine.fileSystem {
             text += "\(subject.driver) on \(subject.place)\n"
         }
@@ -49,7 +46,8 @@ extension Report {
     }
 
     private var tail: String {
-        var text = failures.map { "\($0.driver): not measured: \($0.reason)\n" }.joined()
+        var text = duration > 0 ? "Took \(Human.time(nanoseconds: duration)).\n" : ""
+        text += failures.map { "\($0.driver): not measured: \($0.reason)\n" }.joined()
         if isInterrupted { text += "Interrupted: the rest was not measured.\n" }
         return text.isEmpty ? "" : "\n" + text
     }
@@ -85,6 +83,18 @@ extension Report {
     private func mark(_ driver: String, _ best: (driver: String, equals: Set<String>)?) -> String {
         guard let best, subjects.count > 1 else { return "" }
         return driver == best.driver ? "*" : best.equals.contains(driver) ? "~" : ""
+    }
+}
+
+extension Machine {
+    /// What measured, on what, where: the first lines of a result.
+    func head(_ version: String) -> String {
+        let size = Human.binarySize(memory, digits: 3)
+        return """
+            Strata \(version) on Linux \(kernel), \(processors) × \(processor), \(size)
+            Stores below \(directory) (\(fileSystem))
+
+            """
     }
 }
 

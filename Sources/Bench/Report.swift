@@ -4,7 +4,7 @@ package import LinuxSys
 
 /// What a run of the benchmark found.
 package struct Report: Sendable {
-    /// A driver as it was measured.
+    /// A driver as it was measured, by the name that chooses it.
     package struct Subject: Hashable, Sendable {
         package var driver: String
         /// The file system it lay on.
@@ -37,6 +37,8 @@ package struct Report: Sendable {
     package var failures: [Failure] = []
     /// Whether it was ended before it was through.
     package var isInterrupted = false
+    /// How long all took, in nanoseconds; 0 if that is not known.
+    package var duration: Int64 = 0
 
     package init(date: Timestamp, version: String, machine: Machine, image: String, subjects: [Subject]) {
         self.date = date

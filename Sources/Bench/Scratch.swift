@@ -10,11 +10,11 @@ import SystemPackage
 /// One that a killed benchmark left is known by its lock being free, and goes with the next.
 final class Scratch {
     private static let prefix = ".strata-bench-"
-    let path: FilePath
+    private let path: FilePath
     private let lock: FileLock
 
     /// - Parameter parent: made if it is missing.
-    init(below parent: FilePath) throws {
+    private init(below parent: FilePath) throws {
         try doing("make \(parent)") { try Files.makeDirectories(parent) }
         Self.sweep(parent)
         var random = SystemRandomNumberGenerator()
@@ -27,6 +27,19 @@ final class Scratch {
                 throw SystemError("flock", name, .wouldBlock)
             }
             return lock
+        }
+    }
+
+    /// Calls `body` with a new one's path, and removes it whatever comes of that.
+    static func with<T>(below parent: FilePath, _ body: (FilePath) throws -> T) throws -> T {
+        let scratch = try Scratch(below: parent)
+        do {
+            let result = try body(scratch.path)
+            try scratch.remove()
+            return result
+        } catch {
+            try? scratch.remove()
+            throw error
         }
     }
 
@@ -45,7 +58,7 @@ final class Scratch {
         }
     }
 
-    func remove() throws {
+    private func remove() throws {
         try doing("remove \(path)") { try Files.removeTree(path) }
     }
 }

@@ -26,6 +26,17 @@ package enum Human {
         return (bytes < 0 ? "-" : "") + Decimals.significant(value, digits: digits) + units[unit]
     }
 
+    /// A number with its thousands apart: `10,000`.
+    package static func grouped(_ number: Int) -> String {
+        let digits = Array("\(number.magnitude)".utf8)
+        var text = number < 0 ? "-" : ""
+        for (index, digit) in digits.enumerated() {
+            if index > 0, (digits.count - index) % 3 == 0 { text += "," }
+            text.unicodeScalars.append(Unicode.Scalar(digit))
+        }
+        return text
+    }
+
     /// A measured time to three digits: `12.3 ms`.
     package static func time(nanoseconds: Int64) -> String {
         let units: [(name: String, size: Int64)] = [

@@ -111,4 +111,54 @@ struct BenchTests {
         #expect(Set(Figure.all.map(\.name)).count == Figure.all.count)
         #expect(Set(Figure.all.map(\.name)).isDisjoint(with: Figure.Group.allCases.map(\.rawValue)))
     }
+
+    @Test(
+        "What costs grow with is found, through noise and a fixed part",
+        arguments: [
+            ([10.0, 10.5, 9.8, 10.2], Growth.Kind.flat, "flat"),
+            ([5.1, 14, 104, 1010], .linear, "linear"),
+            ([1000, 1001, 1100, 2000], .linear, "linear"),
+            ([1, 9, 105, 950], .linear, "linear"),
+            ([1, 33, 1000, 32_000], .worse, "n^1.50"),
+            ([50, 51, 150, 10_050], .worse, "n^2.00"),
+            ([1, 3.2, 10, 31], .linear, "n^0.50"),
+        ]
+    )
+    func growth(costs: [Double], kind: Growth.Kind, text: String) throws {
+        let points = zip([1.0, 10, 100, 1000], costs).map { (size: $0, cost: $1) }
+        let growth = try #require(Growth(points))
+        #expect(growth.kind == kind)
+        #expect(growth.text == text)
+        #expect(Growth(Array(points.prefix(2))) == nil, "two points fit anything")
+    }
+
+    @Test("Each form of the report of growth has every curve, and marks what grows more than it should")
+    func scaling() throws {
+        let shape = report(["<a>": [1]])
+        var scaling = ScalingReport(date: shape.date, version: "1", machine: shape.machine)
+        scaling.subjects = shape.subjects
+        let figure = try #require(Figure.named("run"))
+        func curve(_ costs: [Int64]) throws -> ScalingReport.Curve {
+            let points = try zip([1, 10, 100, 1000], costs).map { size, cost in
+                (size: size, values: try distribution(cost))
+            }
+            return .init(axis: .containers, figure: figure, driver: "<a>", points: points)
+        }
+        scaling.curves = [try curve([1_000_000, 10_000_000, 100_000_000, 1_000_000_000])]
+        #expect(
+            scaling.curves.map(\.isAsExpected) == [false],
+            "the start of one may not depend on the others"
+        )
+        #expect(scaling.table.contains("linear !"))
+        #expect(scaling.table.contains("1,000"))
+        #expect(scaling.html.contains("&lt;a&gt;: linear !"))
+        #expect(scaling.html.contains("<polyline"))
+        let json = try #require(scaling.json["curves"]?.array?.first)
+        #expect(
+            json["points"]?.array?.compactMap { $0["p10"]?.int64 }
+                == scaling.curves[0].points.map(\.values.p10)
+        )
+        scaling.curves = [try curve([1_000_000, 1_000_000, 1_000_000, 1_000_000])]
+        #expect(scaling.table.contains("flat\n"))
+    }
 }

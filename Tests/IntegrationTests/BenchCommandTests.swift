@@ -35,12 +35,16 @@ struct BenchCommandTests {
         #expect(report["drivers"]?.array?.compactMap { $0["name"]?.string } == ["overlay2", "vfs"])
         #expect(report["failures"]?.array?.isEmpty == true, "\(report)")
         let figures = try #require(report["figures"]?.array)
-        let expected = ["prepare", "mount", "remove", "run", "run-many", "diff", "commit", "rm", "copy-up"]
+        let expected =
+            ["prepare", "mount", "remove", "run", "run-many", "diff", "commit", "rm"]
+            + ["cache-memory", "server-memory", "copy-up"]
         #expect(figures.compactMap { $0["name"]?.string } == expected)
         for figure in figures {
             let results = try #require(figure["results"]?.array)
             #expect(results.count == 2, "\(figure)")
-            for result in results { #expect(try #require(result["median"]?.int64) > 0, "\(figure)") }
+            for result in results where figure["unit"]?.string == "nanoseconds" {
+                #expect(try #require(result["median"]?.int64) > 0, "\(figure)")
+            }
         }
         #expect(try names(in: directory.path).isEmpty)
     }
@@ -64,6 +68,61 @@ struct BenchCommandTests {
         #expect(outcome.text.contains("btrfs on btrfs in a loop file"), "\(outcome)")
         let mounts = String(decoding: try Files.contents("/proc/self/mounts"), as: UTF8.self)
         #expect(!mounts.contains(directory.path.string))
+        #expect(try names(in: directory.path).isEmpty)
+    }
+
+    @Test(
+        "A driver is measured on the file system that is named with it, and what a second container holds is found",
+        .requires(.loopDevices, .filesystem("xfs"), .program("mkfs.xfs"))
+    )
+    func otherFileSystem() throws {
+        let directory = try TemporaryDirectory()
+        let outcome = try Strata().ok(
+            "bench",
+            "--quick",
+            "--drivers",
+            "vfs@xfs,overlay2",
+            "--only",
+            "cache-memory",
+            "--format",
+            "json",
+            "--directory",
+            directory.path.string
+        )
+        let report = try JSON.parse(outcome.text)
+        #expect(report["drivers"]?[0]?["place"]?.string == "xfs in a loop file", "\(outcome)")
+        let values = try #require(report["figures"]?[0]?["results"]?.array).compactMap { $0["median"]?.int64 }
+        #expect(
+            values == [8 << 20, 0],
+            "overlay2 shares the page cache of the image's file of 8 MiB, vfs does not"
+        )
+        #expect(try names(in: directory.path).isEmpty)
+    }
+
+    @Test("How costs grow is measured at each size, and nothing stays")
+    func scaling() throws {
+        let directory = try TemporaryDirectory()
+        let outcome = try Strata().ok(
+            "bench",
+            "--scaling",
+            "--quick",
+            "--drivers",
+            "overlay2",
+            "--only",
+            "containers",
+            "--format",
+            "json",
+            "--directory",
+            directory.path.string
+        )
+        let report = try JSON.parse(outcome.text)
+        #expect(report["failures"]?.array?.isEmpty == true, "\(outcome)")
+        let curves = try #require(report["curves"]?.array)
+        let figures = curves.compactMap { $0["figure"]?.string }
+        #expect(figures == ["run", "diff", "commit", "rm", "create-container", "ps", "images", "layer-ls"])
+        for curve in curves {
+            #expect(curve["points"]?.array?.compactMap { $0["size"]?.int } == [1, 10, 50], "\(curve)")
+        }
         #expect(try names(in: directory.path).isEmpty)
     }
 
@@ -93,6 +152,9 @@ struct BenchCommandTests {
         "What does not exist is said at once",
         arguments: [
             (["--drivers", "nothing"], "no such driver was built"),
+            (["--drivers", "vfs@nothing"], "no such file system"),
+            (["--scaling", "--only", "load"], "nothing of that name is varied"),
+            (["--scaling", "someimage"], "no use for an image"),
             (["--only", "nothing"], "no such figure"),
             (["nosuchimage"], "nosuchimage"), (["--compare", "/nonexistent"], "read /nonexistent"),
             (["--directory", "/proc/none"], "/proc/none"),

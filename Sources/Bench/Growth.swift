@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Format
+import Glibc
+
+/// How a cost grows with a number: what `a + b · n^k` fits it best.
+package struct Growth: Hashable, Sendable {
+    package enum Kind: Int, Comparable, Sendable {
+        case flat
+        case linear
+        case worse
+
+        package static func < (left: Kind, right: Kind) -> Bool { left.rawValue < right.rawValue }
+    }
+
+    package let kind: Kind
+    /// k; 0 for what is flat.
+    package let exponent: Double
+
+    /// - Parameter points: sizes and costs, all above 0; `nil` with fewer than three, which fit anything.
+    package init?(_ points: [(size: Double, cost: Double)]) {
+        guard points.count >= 3 else { return nil }
+        // The simplest form that is near enough goes before one that is nearer.
+        if Self.fit(points, 0) < Self.tolerance {
+            (kind, exponent) = (.flat, 0)
+            return
+        }
+        let candidates = stride(from: 0.1, through: 3, by: 0.05).map {
+            (exponent: $0, error: Self.fit(points, $0))
+        }
+        let linear = Self.fit(points, 1)
+        let best = candidates.min { $0.error < $1.error }
+        if let best, linear > max(Self.tolerance, 1.5 * best.error) {
+            exponent = best.exponent
+        } else {
+            exponent = 1
+        }
+        kind = exponent <= Self.mostLinear ? .linear : .worse
+    }
+
+    /// The mean distance, as a part of the cost, that is put down to chance.
+    private static let tolerance = 0.2
+    /// n · log n over a few decades is no more than this.
+    private static let mostLinear = 1.2
+
+    package var text: String {
+        switch (kind, exponent) {
+        case (.flat, _): "flat"
+        case (.linear, 0.95...1.05): "linear"
+        default: "n^\(Decimals.fixed(exponent, places: 2))"
+        }
+    }
+
+    /// The mean relative error of the best `a` and `b`, neither negative, for one exponent.
+    private static func fit(_ points: [(size: Double, cost: Double)], _ exponent: Double) -> Double {
+        // Least squares of (a + b·x) / cost against 1.
+        var (s00, s01, s11, t0, t1) = (0.0, 0.0, 0.0, 0.0, 0.0)
+        let rows = points.map { (1 / $0.cost, exponent == 0 ? 0 : pow($0.size, exponent) / $0.cost) }
+        for (u, v) in rows {
+            s00 += u * u
+            s01 += u * v
+            s11 += v * v
+            t0 += u
+            t1 += v
+        }
+        let determinant = s00 * s11 - s01 * s01
+        var (a, b) = (t0 / s00, 0.0)
+        if exponent > 0, determinant > 1e-12 * s00 * s11 {
+            (a, b) = ((t0 * s11 - t1 * s01) / determinant, (t1 * s00 - t0 * s01) / determinant)
+            if a < 0 { (a, b) = (0, t1 / s11) }
+            if b < 0 { (a, b) = (t0 / s00, 0) }
+        }
+        let sum = rows.reduce(0) { $0 + pow(a * $1.0 + b * $1.1 - 1, 2) }
+        return (sum / Double(points.count)).squareRoot()
+    }
+}
