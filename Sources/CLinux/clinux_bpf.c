@@ -28,24 +28,27 @@ int clinux_bpf_load_device_program(const uint64_t *instructions, uint32_t count,
     return bpf(BPF_PROG_LOAD, &attr);
 }
 
-int clinux_bpf_attach_device_program(int cgroup, int program)
+/* What names the device program of a cgroup. */
+static union bpf_attr device_program(int cgroup, int program)
 {
     union bpf_attr attr;
     memset(&attr, 0, sizeof attr);
     attr.target_fd = (uint32_t)cgroup;
     attr.attach_bpf_fd = (uint32_t)program;
     attr.attach_type = BPF_CGROUP_DEVICE;
+    return attr;
+}
+
+int clinux_bpf_attach_device_program(int cgroup, int program)
+{
+    union bpf_attr attr = device_program(cgroup, program);
     attr.attach_flags = BPF_F_ALLOW_MULTI;
     return bpf(BPF_PROG_ATTACH, &attr);
 }
 
 int clinux_bpf_detach_device_program(int cgroup, int program)
 {
-    union bpf_attr attr;
-    memset(&attr, 0, sizeof attr);
-    attr.target_fd = (uint32_t)cgroup;
-    attr.attach_bpf_fd = (uint32_t)program;
-    attr.attach_type = BPF_CGROUP_DEVICE;
+    union bpf_attr attr = device_program(cgroup, program);
     return bpf(BPF_PROG_DETACH, &attr);
 }
 

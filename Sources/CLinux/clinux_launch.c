@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #define _GNU_SOURCE
 #include "clinux_launch.h"
+#include "clinux_call.h"
 #include "clinux_launch_plan.h"
 
 #include <errno.h>
@@ -50,41 +51,18 @@ static int keep_capabilities(void)
     return 0;
 }
 
-/* Without errno, which a child that runs beside the parent shares with it. */
-static long call(long number, long a, long b, long c, long d, long e)
-{
-    long result;
-#if defined(__x86_64__)
-    register long r10 __asm__("r10") = d;
-    register long r8 __asm__("r8") = e;
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "0"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
-                     : "rcx", "r11", "memory");
-#elif defined(__aarch64__)
-    register long x8 __asm__("x8") = number;
-    register long x0 __asm__("x0") = a;
-    register long x1 __asm__("x1") = b;
-    register long x2 __asm__("x2") = c;
-    register long x3 __asm__("x3") = d;
-    register long x4 __asm__("x4") = e;
-    __asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
-    result = x0;
-#endif
-    return result;
-}
-
-/* The negative errno of what fails; an exec that succeeds does not return. */
+/* The negative errno of what fails; an exec that succeeds does not return. Without errno, which a child that runs beside
+   the parent shares with it. */
 static long execute(const struct clinux_launch *l)
 {
     char *argv[] = {"strata-init", (char *)l->argument, NULL};
     char *envp[] = {NULL};
     for (int i = 0; i < l->keep_count; i++) {
-        long result = call(SYS_fcntl, l->keep[i], F_SETFD, 0, 0, 0);
+        long result = clinux_call(SYS_fcntl, l->keep[i], F_SETFD, 0, 0, 0, 0);
         if (result < 0)
             return result;
     }
-    return call(SYS_execveat, l->program, (long)"", (long)argv, (long)envp, AT_EMPTY_PATH);
+    return clinux_call(SYS_execveat, l->program, (long)"", (long)argv, (long)envp, AT_EMPTY_PATH, 0);
 }
 
 /* Runs in the child, in the parent's memory (CLONE_VM), while the parent's thread waits (CLONE_VFORK). */
@@ -107,7 +85,7 @@ static int concurrent_main(void *argument)
     struct clinux_plan_message message = {.kind = CLINUX_PLAN_FAILED, .index = UINT32_MAX};
 
     message.error = (int32_t)-execute(l);
-    call(SYS_write, l->control, (long)&message, sizeof message, 0, 0);
+    clinux_call(SYS_write, l->control, (long)&message, sizeof message, 0, 0, 0);
     return 127;
 }
 

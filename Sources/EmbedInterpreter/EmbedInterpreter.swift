@@ -21,7 +21,8 @@ struct EmbedInterpreter: BuildToolPlugin {
                 displayName: "Compiling the launch interpreter",
                 executable: try context.tool(named: "embed-interpreter").url,
                 arguments: [output.path, headers.path] + code,
-                inputFiles: files + [headers.appending(path: "clinux_launch_plan.h")],
+                inputFiles: files
+                    + ["clinux_call.h", "clinux_launch_plan.h"].map { headers.appending(path: $0) },
                 outputFiles: [output]
             )
         ]

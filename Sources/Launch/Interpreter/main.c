@@ -12,23 +12,6 @@
 #include <linux/prctl.h>
 #include <linux/sched.h>
 
-void *memcpy(void *to, const void *from, size_t count)
-{
-    char *t = to;
-    const char *f = from;
-    while (count--)
-        *t++ = *f++;
-    return to;
-}
-
-void *memset(void *to, int byte, size_t count)
-{
-    char *t = to;
-    while (count--)
-        *t++ = (char)byte;
-    return to;
-}
-
 long step_write(const struct state *s, args a)
 {
     long count = SYS3(__NR_write, a[0], text(s, a[1]), a[2]);
