@@ -165,7 +165,7 @@ extension Benchmark {
         if passes.first?.figures != Self.load.figures { loadImages(&beds, &report) }
         let all = Self.passes.reduce(0) { $0 + $1.weight }
         var weight = passes.reduce(0) { $0 + $1.weight }
-        let deadline = Deadline(seconds: budget * weight / all)
+        let deadline = Deadline(seconds: budget * weight / all, isStrict: options.only.isEmpty)
         for pass in passes {
             if observer.isCancelled() { break }
             let share = Double(max(0, deadline.left)) * pass.weight / weight
@@ -247,9 +247,14 @@ extension Benchmark {
 /// When the measuring should be over.
 struct Deadline {
     private let seconds: Double
+    private let isStrict: Bool
     private let start = Meter.now()
 
-    init(seconds: Double) { self.seconds = seconds }
+    /// - Parameter isStrict: whether work that has not begun may be left out in the end.
+    init(seconds: Double, isStrict: Bool = false) {
+        self.seconds = seconds
+        self.isStrict = isStrict
+    }
 
     /// Nanoseconds; negative when it has passed.
     var left: Int64 {
@@ -257,7 +262,7 @@ struct Deadline {
     }
 
     /// Whether so much too long was taken that what has not begun has to be left out.
-    var isLongOver: Bool { seconds.isFinite && Double(left) < seconds * -0.15e9 }
+    var isLongOver: Bool { isStrict && Double(left) < seconds * -0.15e9 }
 
     /// For the line that shows what happens.
     var note: String { seconds.isFinite ? ", \(max(0, left / 1_000_000_000)) s left" : "" }

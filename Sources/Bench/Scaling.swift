@@ -16,6 +16,8 @@ package final class Scaling {
     private var report: ScalingReport
     /// Drivers that took too long at one size of an axis for the next.
     private var tooSlow: Set<String> = []
+    /// What the last size of an axis took each driver.
+    private var times: [String: (size: Int, seconds: Double)] = [:]
 
     /// - Parameter drivers: the catalog.
     package init(_ options: Benchmark.Options, drivers: [DriverEntry], observer: Benchmark.Observer) throws {
@@ -42,6 +44,7 @@ package final class Scaling {
             report.machine.sharesBlocks = places.sharesBlocks
             for axis in axes where !observer.isCancelled() {
                 tooSlow = []
+                times = [:]
                 switch axis {
                 case .layers, .files: try measureImages(axis, places, scratch)
                 case .containers: try measureContainers(places, scratch)
@@ -131,7 +134,7 @@ package final class Scaling {
         }
     }
 
-    /// Leaves a driver out of `next` if that would take too long, going by what `size` took.
+    /// Leaves a driver out of `next` if that would take too long, going by what `size` took more than the one before it.
     private func expect(
         _ next: Int?,
         after size: Int,
@@ -139,10 +142,11 @@ package final class Scaling {
         _ choice: DriverChoice,
         _ axis: ScalingAxis
     ) {
-        guard let next, !tooSlow.contains(choice.name) else { return }
-        let fixed = rounds.seconds
         let took = Double(Meter.now() - start) / 1e9
-        let expected = max(0, took - fixed) * Double(next) / Double(size)
+        let before = times.updateValue((size, took), forKey: choice.name)
+        guard let next, let before, !tooSlow.contains(choice.name) else { return }
+        let each = max(0, took - before.seconds) / Double(size - before.size)
+        let expected = took + each * Double(next - size)
         if expected <= longest { return }
         tooSlow.insert(choice.name)
         fail(choice, "\(next) \(axis.rawValue): it would take about \(Int(expected)) s, by what \(size) took")
