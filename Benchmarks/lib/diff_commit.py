@@ -42,6 +42,7 @@ def main():
 
     def commit_again():
         subprocess.run([*STRATA, "rmi", "-f", "committed"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        os.sync()  # What others left to be written is not this one's work.
         return paired.spawn([*STRATA, "commit", "changed", "committed"])
     cases["strata commit"] = commit_again
     peers = others()

@@ -1,21 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures image loading. Run by Benchmarks/load with BENCH_DIR on a fresh file system."""
+"""Layers and images to load, and the commands that unpack them."""
 
-import argparse
 import gzip
 import hashlib
 import io
 import json
 import os
 import random
-import resource
 import shutil
-import statistics
 import subprocess
-import sys
 import tarfile
 
-sys.path.insert(0, os.path.dirname(__file__))
 import paired
 
 BENCH = os.environ["BENCH_DIR"]
@@ -84,24 +79,27 @@ def digest(path):
     return "sha256:" + hashlib.sha256(open(path, "rb").read()).hexdigest()
 
 
-def image(name, tars):
-    """A docker-archive of the given layer tars, gzipped, beside the layers' .tar.gz."""
-    layers = []
-    for tar in tars:
-        packed = tar + ".gz"
-        if not os.path.exists(packed):
-            with open(tar, "rb") as source, gzip.open(packed, "wb", compresslevel=6) as target:
-                shutil.copyfileobj(source, target, 1 << 20)
-        layers.append((packed, digest(tar)))
+def gzipped(tar):
+    packed = tar + ".gz"
+    if not os.path.exists(packed):
+        with open(tar, "rb") as source, gzip.open(packed, "wb", compresslevel=6) as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+    return packed
+
+
+def image(name, tars, pack=gzipped):
+    """A docker-archive of the given layer tars, compressed, beside the layers' tars; and the compressed layers."""
+    layers = [(pack(tar), digest(tar)) for tar in tars]
     config = json.dumps({"architecture": "amd64", "os": "linux", "config": {},
                          "rootfs": {"type": "layers", "diff_ids": [diff for _, diff in layers]}}).encode()
-    path = os.path.join(BENCH, name + ".image.tar")
+    path = os.path.join(os.path.dirname(tars[0]), name + ".image.tar")
     with tarfile.open(path, "w") as archive:
         add(archive, "config.json", config)
-        for index, (packed, _) in enumerate(layers):
-            archive.add(packed, f"{index}.tar.gz")
+        names = [f"{index}.{os.path.basename(packed)}" for index, (packed, _) in enumerate(layers)]
+        for (packed, _), member in zip(layers, names):
+            archive.add(packed, member)
         add(archive, "manifest.json", json.dumps([{"Config": "config.json", "RepoTags": [f"docker.io/bench/{name}:latest"],
-                                                   "Layers": [f"{i}.tar.gz" for i in range(len(layers))]}]).encode())
+                                                   "Layers": names}]).encode())
     return path, [packed for packed, _ in layers]
 
 
@@ -111,22 +109,22 @@ counter = 0
 def fresh(prefix):
     global counter
     counter += 1
-    path = os.path.join(BENCH, f"{prefix}{counter}")
-    return path
+    return os.path.join(BENCH, f"{prefix}{counter}")
 
 
-def strata_load(path, sync, driver="overlay2"):
-    def run():
+def strata_load(path, sync, driver="overlay2", run=paired.spawn):
+    """Loads into a new store; gives what `run` gives for the command."""
+    def load():
         root = fresh("store")
-        took = paired.spawn([STRATA, "--root", root, "--run-root", root + ".run", "--storage-driver", driver, "load", "-q"]
-                            + ([] if sync else ["--no-sync"]) + ["-i", path])
+        result = run([STRATA, "--root", root, "--run-root", root + ".run", "--storage-driver", driver, "load", "-q"]
+                     + ([] if sync else ["--no-sync"]) + ["-i", path])
         # What is read-only (a btrfs subvolume) is not removed like a directory.
         subprocess.run(f"btrfs -q subvolume delete {root}/drivers/btrfs/layers/*", shell=True, stderr=subprocess.DEVNULL)
         shutil.rmtree(root, ignore_errors=True)
         shutil.rmtree(root + ".run", ignore_errors=True)
         os.sync()
-        return took
-    return run
+        return result
+    return load
 
 
 def tar_extract(packed, sync):
@@ -141,60 +139,4 @@ def tar_extract(packed, sync):
     return run
 
 
-def main():
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--runs", type=int, default=7)
-    arguments.add_argument("--only", default="tiny,large,debian,layers")
-    options = arguments.parse_args()
-    only = options.only.split(",")
-    makers = {"tiny": (tiny, .8), "large": (large, .8), "debian": (debian, .9)}
-    tars, missed = {}, 0
-    for name, (make, limit) in makers.items():
-        if name not in only and "layers" not in only:
-            continue
-        tars[name] = os.path.join(BENCH, name + ".tar")
-        make(tars[name])
-        archive, [packed] = image(name, [tars[name]])
-        if name not in only:
-            continue
-        for sync in (False, True):
-            word = "with sync" if sync else "no sync"
-            times = paired.measure({"strata load": strata_load(archive, sync), "tar + igzip": tar_extract(packed, sync)},
-                                   options.runs)
-            size = os.path.getsize(tars[name]) >> 20
-            missed += paired.report(f"load {name} ({size} MB tar), {word}", times, "tar + igzip",
-                                    {"strata load": ("tar + igzip", limit)})
-    if "layers" in only:
-        single = [image(name, [tars[name]])[0] for name in tars]
-        archive, _ = image("all", list(tars.values()))
-        for sync in (False, True):
-            missed += several_layers(archive, single, sync, options.runs)
-    sys.exit(1 if missed else 0)
-
-
-def several_layers(archive, single, sync, runs):
-    """An image against the sum of its layers, and against what its work allows: processor seconds over processors."""
-    work = []
-
-    def whole():
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        took = strata_load(archive, sync)()
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        work.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        return took
-
-    def one_by_one():
-        return sum(strata_load(path, sync)() for path in single)
-    times = paired.measure({"image of three layers": whole, "sum of its layers": one_by_one}, runs)
-    cores = len(os.sched_getaffinity(0))
-    bound = statistics.median(work) / cores / statistics.median(times["sum of its layers"])
-    limit = max(.6, round(1.15 * bound, 2))
-    missed = paired.report(f"load an image of several layers, {'with sync' if sync else 'no sync'}", times, "sum of its layers",
-                           {"image of three layers": ("sum of its layers", limit)})
-    print(f"its {statistics.median(work):.2f} s of work on {cores} processors allow no less than {bound:.2f} of the sum; the aim is "
-          "0.6, or what the work allows and 15 % more")
-    return missed
-
-
-if __name__ == "__main__":
-    main()
+MAKERS = {"tiny": (tiny, .8), "large": (large, .8), "debian": (debian, .9)}

@@ -89,6 +89,7 @@ class Engine:
 
     def commit(self):
         self.forget("committed")
+        os.sync()  # What others left to be written is not this one's work.
         return paired.spawn([*self.command, "commit", "changed", "committed"])
 
     def stop(self):
