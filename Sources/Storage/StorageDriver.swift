@@ -63,6 +63,14 @@ package protocol StorageDriver: Sendable {
     func sync() throws
 }
 
+extension StorageDriver {
+    /// The parents that `apply` was given, for a driver that asks for them by `appliesOverParent`.
+    package func required(_ parents: LayerChain?, toUnpack label: String) throws -> LayerChain {
+        if let parents { return parents }
+        throw StorageError(.invalid, "unpack \(label): storage driver \(Self.name) must be given the parents")
+    }
+}
+
 /// What `StorageDriver.probe` found.
 package enum ProbeResult: Sendable {
     /// It works here; `detail` says how, e.g. `layers by descriptor`.

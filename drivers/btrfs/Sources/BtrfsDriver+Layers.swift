@@ -22,12 +22,7 @@ extension BtrfsDriver {
         to id: LayerID,
         over parents: LayerChain?
     ) throws -> Undecided {
-        guard let parents else {
-            throw StorageError(
-                .invalid,
-                "unpack \(source.label): storage driver btrfs must be given the parents"
-            )
-        }
+        let parents = try required(parents, toUnpack: source.label)
         return try doing("unpack \(source.label) (btrfs)") {
             try make(id, over: parents) { tree in
                 var applier = TreeApplier(root: tree, form: form, label: source.label)

@@ -143,12 +143,7 @@ package struct DeviceMapperDriver: StorageDriver {
         to id: LayerID,
         over parents: LayerChain?
     ) throws -> Undecided {
-        guard let parents else {
-            throw StorageError(
-                .invalid,
-                "unpack \(source.label): driver devicemapper must be given the parents"
-            )
-        }
+        let parents = try required(parents, toUnpack: source.label)
         return try doing("unpack \(source.label) (devicemapper)") {
             let device = try make(id, over: parents, .unpacking, space: Self.smallLayer)
             do {

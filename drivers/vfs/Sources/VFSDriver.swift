@@ -86,9 +86,7 @@ package struct VFSDriver: StorageDriver {
         to id: LayerID,
         over parents: LayerChain?
     ) throws -> Undecided {
-        guard let parents else {
-            throw StorageError(.invalid, "unpack \(source.label): driver vfs must be given the parents")
-        }
+        let parents = try required(parents, toUnpack: source.label)
         return try doing("unpack \(source.label)") {
             try stage(id, over: parents) { tree in
                 var applier = TreeApplier(root: tree, form: PlainForm(), label: source.label)
