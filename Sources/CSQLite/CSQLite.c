@@ -2,8 +2,15 @@
 #define _GNU_SOURCE
 #include "csqlite.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <time.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
 
 int csqlite_no_checkpoint_on_close(sqlite3 *db)
 {
@@ -14,6 +21,67 @@ int csqlite_persist_wal(sqlite3 *db)
 {
 	int on = 1;
 	return sqlite3_file_control(db, "main", SQLITE_FCNTL_PERSIST_WAL, &on);
+}
+
+/* What is mapped of indexes: 32 KiB for each 4096 pages of a log, of which 64 are the aim. */
+static struct region {
+	void *start;
+	size_t size;
+} regions[64];
+static pthread_mutex_t regions_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* EFAULT stands for the signal that a touch would have brought. Kernels without the call say EINVAL. */
+static int has_space(void *start, size_t size)
+{
+	return madvise(start, size, MADV_POPULATE_WRITE) == 0 || errno != EFAULT;
+}
+
+static void *map_with_space(void *address, size_t size, int protection, int flags, int fd, off_t offset)
+{
+	void *start = mmap(address, size, protection, flags, fd, offset);
+	if (start == MAP_FAILED || !(protection & PROT_WRITE))
+		return start;
+	if (!has_space(start, size)) {
+		munmap(start, size);
+		errno = ENOSPC;
+		return MAP_FAILED;
+	}
+	pthread_mutex_lock(&regions_lock);
+	for (size_t i = 0; i < sizeof regions / sizeof *regions; i++)
+		if (!regions[i].start) {
+			regions[i] = (struct region){ start, size };
+			break;
+		}
+	pthread_mutex_unlock(&regions_lock);
+	return start;
+}
+
+static int unmap(void *start, size_t size)
+{
+	pthread_mutex_lock(&regions_lock);
+	for (size_t i = 0; i < sizeof regions / sizeof *regions; i++)
+		if (regions[i].start == start)
+			regions[i].start = NULL;
+	pthread_mutex_unlock(&regions_lock);
+	return munmap(start, size);
+}
+
+int csqlite_map_with_space(void)
+{
+	sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+	int result = vfs->xSetSystemCall(vfs, "mmap", (sqlite3_syscall_ptr)map_with_space);
+	return result == SQLITE_OK ? vfs->xSetSystemCall(vfs, "munmap", (sqlite3_syscall_ptr)unmap) : result;
+}
+
+int csqlite_has_space(void)
+{
+	int all = 1;
+	pthread_mutex_lock(&regions_lock);
+	for (size_t i = 0; i < sizeof regions / sizeof *regions; i++)
+		if (regions[i].start && !has_space(regions[i].start, regions[i].size))
+			all = 0;
+	pthread_mutex_unlock(&regions_lock);
+	return all;
 }
 
 int csqlite_configure(void)

@@ -37,20 +37,21 @@ extension Engine {
         var process = try parent?.config().process ?? JSONObject()
         for member in try record.config.imageProcess { process[member.key] = member.value }
         var id: Digest?
-        try paused(record, options.pauses) {
-            _ = try layers.commit(record.layer, cancelled: { Interruption.isRequested }) {
-                transaction,
-                layer in
-                var commit = ImageCommit(parent: parent, diffID: layer.diffID, size: layer.size)
-                commit.references = [reference].compactMap(\.self)
-                commit.author = options.author
-                commit.message = options.message
-                commit.changes = changes
-                commit.createdBy = try record.config.arguments.joined(separator: " ")
-                commit.process = process
-                let prepared = try images.prepare(commit)
-                try prepared.insert(in: transaction)
-                id = prepared.id
+        func insert(_ transaction: Transaction, _ layer: CommittedLayer) throws {
+            var commit = ImageCommit(parent: parent, diffID: layer.diffID, size: layer.size)
+            commit.references = [reference].compactMap(\.self)
+            commit.author = options.author
+            commit.message = options.message
+            commit.changes = changes
+            commit.createdBy = try record.config.arguments.joined(separator: " ")
+            commit.process = process
+            let prepared = try images.prepare(commit)
+            try prepared.insert(in: transaction)
+            id = prepared.id
+        }
+        try making {
+            try paused(record, options.pauses) {
+                _ = try layers.commit(record.layer, cancelled: { Interruption.isRequested }, record: insert)
             }
         }
         try images.writeIndex()

@@ -34,6 +34,14 @@ extension Engine {
     func make(_ options: ContainerOptions, status: ContainerRecord.Status) throws -> HeldContainer {
         try checkSupport(of: options)
         let image = try images.resolve(options.image)
+        return try making { try make(options, of: image, status: status) }
+    }
+
+    private func make(
+        _ options: ContainerOptions,
+        of image: Image,
+        status: ContainerRecord.Status
+    ) throws -> HeldContainer {
         let id = ContainerNames.randomID()
         let config = try configuration(options, image: image, id: id)
         let driver = try options.storageDriver ?? driverName()

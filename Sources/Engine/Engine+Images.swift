@@ -21,13 +21,15 @@ extension Engine {
         unpack: Bool,
         progress: @escaping @Sendable (LayerProgress) -> Void = { _ in }
     ) throws -> [LoadedImage] {
-        let archive =
-            try path.map { try ImageArchive.open($0, for: images) }
-            ?? ImageArchive.open(try Self.standardInput(), label: "standard input", for: images)
-        return try archive.images.map { image in
-            let load = try images.load(image)
-            if unpack { try self.unpack(load, progress) }
-            return try load.finish()
+        try making {
+            let archive =
+                try path.map { try ImageArchive.open($0, for: images) }
+                ?? ImageArchive.open(try Self.standardInput(), label: "standard input", for: images)
+            return try archive.images.map { image in
+                let load = try images.load(image)
+                if unpack { try self.unpack(load, progress) }
+                return try load.finish()
+            }
         }
     }
 
@@ -41,9 +43,11 @@ extension Engine {
         let file =
             try path.map { path in try doing("open \(path)") { SharedFD(try Files.open(path, O_RDONLY)) } }
             ?? Self.standardInput()
-        let load = try images.importRootFS(file, options)
-        if unpack { try self.unpack(load, progress) }
-        return try load.finish()
+        return try making {
+            let load = try images.importRootFS(file, options)
+            if unpack { try self.unpack(load, progress) }
+            return try load.finish()
+        }
     }
 
     /// Unpacks what is not there yet, and takes the chance to sweep what a killed command left.
@@ -88,10 +92,12 @@ extension Engine {
                 )
             }
         }
-        let removed = try images.remove(text, force: force, prune: prune, users: users)
-        if !removed.releasedChains.isEmpty { _ = try layers.removeUnused() }
-        layers.recover { Interruption.isRequested }
-        return removed
+        return try removing {
+            let removed = try images.remove(text, force: force, prune: prune, users: users)
+            if !removed.releasedChains.isEmpty { _ = try layers.removeUnused() }
+            layers.recover { Interruption.isRequested }
+            return removed
+        }
     }
 
     /// Writes images as an archive.

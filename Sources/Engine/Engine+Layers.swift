@@ -26,7 +26,14 @@ extension Engine {
 
     package func createLayer(over parent: String?, size: Int64?) throws -> LayerID {
         let parent = try parent.map(layerID)
-        return try layers.createPlain(over: parent, driver: try driver(above: parent), size: size)
+        let driver = try driver(above: parent)
+        return try making { try layers.createPlain(over: parent, driver: driver, size: size) }
+    }
+
+    /// Removes a layer of `createLayer` or `applyLayer`.
+    package func removeLayer(_ text: String) throws {
+        let id = try layerID(text)
+        try removing { try layers.removePlain(id) }
     }
 
     /// A layer over another lies on that one's driver.
@@ -40,8 +47,9 @@ extension Engine {
         let parent = try parent.map(layerID)
         let source = try Self.stream(file, label: label)
         do {
-            return try layers.applyPlain(source, over: parent, driver: try driver(above: parent)) {
-                try source.finish().diffID
+            let driver = try driver(above: parent)
+            return try making {
+                try layers.applyPlain(source, over: parent, driver: driver) { try source.finish().diffID }
             }
         } catch {
             source.cancel()

@@ -103,14 +103,16 @@ extension Engine {
             } catch let error as EngineError where error.code == .conflict {}
             try waitUntilSettled(record)
         }
-        let container: HeldContainer
-        do {
-            container = try hold(record.id, to: "remove")
-        } catch let error as EngineError where error.code == .notFound && force {
-            return  // it was an `--rm` container
+        try removing {
+            let container: HeldContainer
+            do {
+                container = try hold(record.id, to: "remove")
+            } catch let error as EngineError where error.code == .notFound && force {
+                return  // it was an `--rm` container
+            }
+            try clearRunDirectory(of: record.id)
+            dispose(of: container)
         }
-        try clearRunDirectory(of: record.id)
-        dispose(of: container)
     }
 
     // MARK: - Processes

@@ -44,6 +44,10 @@ extension Engine {
     ///
     /// - Parameter waits: returns only when the space is free, where a driver's file system frees it later.
     package func prune(allImages: Bool, waits: Bool = false) throws -> PruneReport {
+        try removing { try sweep(allImages: allImages, waits: waits) }
+    }
+
+    private func sweep(allImages: Bool, waits: Bool) throws -> PruneReport {
         var report = PruneReport()
         let before = try occupied()
         for record in try containers.all() {

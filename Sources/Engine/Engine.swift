@@ -61,4 +61,23 @@ package final class Engine: Sendable {
 
     /// The driver that this command uses.
     package func driverName() throws -> String { try options.driver ?? layers.defaultDriver() }
+
+    /// Runs `body`, which makes something.
+    ///
+    /// Where the disk has no space for it, what it had taken is free again when this throws.
+    func making<T>(_ body: () throws -> T) throws -> T {
+        do {
+            return try body()
+        } catch let error as StorageError where error.code == .noSpace {
+            layers.settleSpace { Interruption.isRequested }
+            throw error
+        }
+    }
+
+    /// Runs `body`, which removes something: on a full disk with the space that the store keeps back for that.
+    func removing<T>(_ body: () throws -> T) rethrows -> T {
+        root.useReserveIfFull()
+        defer { layers.restoreReserve { Interruption.isRequested } }
+        return try body()
+    }
 }

@@ -58,7 +58,7 @@ extension ImageStore {
         let locks = try lockedBlobs(of: image.id, prune: prune)
         var removed = RemovedImages()
         var gone: [Digest] = []
-        try database.transaction(durable: isDurable) { transaction in
+        try database.transaction(durable: isDurable, freesSpace: true) { transaction in
             var removal = ImageRemoval(
                 transaction: transaction,
                 users: try Self.allUsers(users, in: transaction),
@@ -136,7 +136,7 @@ extension ImageStore {
         let locks = try unused.compactMap { try blobs.lock($0, .exclusive, wait: false) }
         var gone: [Digest] = []
         if !locks.isEmpty {
-            gone = try database.transaction(durable: isDurable) { transaction in
+            gone = try database.transaction(durable: isDurable, freesSpace: true) { transaction in
                 try Self.deleteUnused(locks.map(\.digest), in: transaction)
             }
         }

@@ -36,6 +36,25 @@ extension LayerStore {
         return report
     }
 
+    /// Returns when what was removed is free: some file systems give space out again only once the removal is on disk
+    /// (btrfs), and some drivers free it later.
+    ///
+    /// Failures are left to the next sweep.
+    package func settleSpace(shouldStop: () -> Bool = { false }) {
+        var report = SweepReport()
+        waitUntilFreed(&report, shouldStop: shouldStop)
+        try? root.syncFileSystem()
+    }
+
+    /// Keeps space back again, for removing things on a full disk, if that was used.
+    ///
+    /// After something was removed.
+    package func restoreReserve(shouldStop: () -> Bool = { false }) {
+        if root.hasReserve { return }
+        settleSpace(shouldStop: shouldStop)
+        root.restoreReserve()
+    }
+
     private func waitUntilFreed(_ report: inout SweepReport, shouldStop: () -> Bool) {
         report.attempt("list the drivers") { report in
             for name in try driversWithState() where !shouldStop() {

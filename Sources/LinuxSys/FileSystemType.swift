@@ -1,8 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CLinux
+import Glibc
+package import SystemPackage
 
 extension Files {
+    /// Bytes that can still be written where `path` lies: by anyone, and by root, for whom some file systems keep more.
+    package static func freeBytes(at path: FilePath) throws(SystemError) -> (forAll: UInt64, forRoot: UInt64)
+    {
+        var figures = statvfs()
+        try system("statvfs", path.printable) { path.withPlatformString { statvfs($0, &figures) } }
+        func bytes(_ blocks: UInt) -> UInt64 {
+            UInt64(blocks).multipliedReportingOverflow(by: UInt64(figures.f_frsize)).partialValue
+        }
+        return (bytes(figures.f_bavail), bytes(figures.f_bfree))
+    }
+
     /// The name of the file system that an open file lies on, or its magic number where that is unknown.
     package static func fileSystemType(_ fd: CInt) throws(SystemError) -> String {
         var magic = UInt32(0)

@@ -3,6 +3,7 @@
 import CSQLite
 import Glibc
 import Storage
+import SystemPackage
 
 /// One SQLite connection with its prepared statements.
 ///
@@ -18,9 +19,18 @@ final class Connection {
     private static let checkpointPages: Int32 = 64
 
     private static let configured: Void = { _ = csqlite_configure() }()
+    private static let mappingChecked: Void = { _ = csqlite_map_with_space() }()
+
+    /// From now on what SQLite maps has space on disk, or opening it fails for want of that.
+    static func mapsWithSpace() {
+        _ = configured
+        _ = mappingChecked
+    }
 
     enum Mode {
         case readOnly
+        /// As `readOnly`, with the index of the log in memory: takes no space on the disk.
+        case frugal
         case readWrite
         /// Makes the file if it is missing.
         case create
@@ -29,8 +39,21 @@ final class Connection {
         var flags: Int32 {
             switch self {
             case .readOnly: SQLITE_OPEN_READONLY
+            case .frugal: SQLITE_OPEN_READONLY | SQLITE_OPEN_URI
             case .readWrite: SQLITE_OPEN_READWRITE
             case .create, .memory: SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+            }
+        }
+
+        /// What SQLite calls the database at `path`.
+        fileprivate func name(of path: String) -> String {
+            switch self {
+            case .memory: return ":memory:"
+            case .frugal:
+                // A URI, in which these characters have a meaning.
+                let meanings: [Character: String] = ["%": "%25", "?": "%3f", "#": "%23"]
+                return "file:\(path.map { meanings[$0] ?? String($0) }.joined())?readonly_shm=1"
+            default: return path
             }
         }
     }
@@ -41,7 +64,7 @@ final class Connection {
         label = path
         var opened: OpaquePointer?
         let result = sqlite3_open_v2(
-            mode == .memory ? ":memory:" : path,
+            mode.name(of: path),
             &opened,
             mode.flags | SQLITE_OPEN_NOMUTEX,
             nil
@@ -55,7 +78,7 @@ final class Connection {
         }
         sqlite3_extended_result_codes(handle, 1)
         _ = csqlite_wait_when_busy(handle)
-        if mode == .memory || mode == .readOnly { return }
+        if mode.flags & SQLITE_OPEN_READWRITE == 0 || mode == .memory { return }
         _ = csqlite_no_checkpoint_on_close(handle)
         _ = csqlite_persist_wal(handle)
         csqlite_truncate_wal_after(handle, Self.checkpointPages)
@@ -166,7 +189,7 @@ final class Connection {
             SQLITE_IOERR where isOutOfSpace:
             return StorageError(
                 .noSpace,
-                message,
+                "\(operation) \(label): \(Errno.noSpace)",
                 remedy: "free space on the file system of the store (strata system df, strata system prune)"
             )
         case SQLITE_CORRUPT, SQLITE_NOTADB:

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CSQLite
 import Glibc
+import LinuxSys
 import Storage
+import SystemPackage
 
 /// The rows of a store.
 ///
@@ -9,16 +12,24 @@ import Storage
 ///
 /// A transaction is short: no file lock is waited for inside one, and no work happens inside one.
 package final class Database: @unchecked Sendable {
-    private let open: @Sendable () throws -> Connection
+    /// Where the rows are.
+    enum Place: Sendable {
+        /// Nowhere: a store that does not exist.
+        case empty
+        /// - needsSpaceToMap: whether writing to a mapped file asks for space each time (btrfs); where there is none, that
+        ///   ends the process (SIGBUS), and SQLite maps its index of the log.
+        case file(String, StoreRoot.Access, StoreReserve, needsSpaceToMap: Bool)
+    }
+
+    private let place: Place
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
-    /// Frees the space that the store keeps back; `false` if there is none.
-    private let useReserve: @Sendable () -> Bool
     /// Guarded by `mutex`, as all that it does.
     private var connection: Connection?
+    /// Whether the connection is one for reading on a full disk.
+    private var isFrugal = false
 
-    init(useReserve: @escaping @Sendable () -> Bool, open: @escaping @Sendable () throws -> Connection) {
-        self.useReserve = useReserve
-        self.open = open
+    init(_ place: Place) {
+        self.place = place
         mutex = .allocate(capacity: 1)
         // Recursive, so that a row closure may ask again.
         var attributes = pthread_mutexattr_t()
@@ -37,7 +48,7 @@ package final class Database: @unchecked Sendable {
     ///
     /// Never waits for a writer of another process.
     package func query<T>(_ sql: String, _ values: [SQLValue] = [], row: (Row) throws -> T) throws -> [T] {
-        try withConnection { try $0.query(sql, values, row) }
+        try reading { try $0.query(sql, values, row) }
     }
 
     /// The first row of the answer, if there is one.
@@ -47,7 +58,7 @@ package final class Database: @unchecked Sendable {
 
     /// Several queries that see one state of the rows.
     package func snapshot<T>(_ body: (Transaction) throws -> T) throws -> T {
-        try withConnection { connection in
+        try reading { connection in
             if connection.isInTransaction { return try body(Transaction(connection: connection)) }
             try connection.run("BEGIN", [])
             defer { _ = try? connection.run("COMMIT", []) }
@@ -68,37 +79,84 @@ package final class Database: @unchecked Sendable {
         freesSpace: Bool = false,
         _ body: (Transaction) throws -> T
     ) throws -> T {
-        try withConnection(usingReserve: freesSpace) { connection in
-            precondition(!connection.isInTransaction, "a transaction inside a transaction")
-            try connection.setDurable(durable)
-            try connection.run("BEGIN IMMEDIATE", [])
-            do {
-                let answer = try body(Transaction(connection: connection))
-                try connection.run("COMMIT", [])
-                return answer
-            } catch {
-                if connection.isInTransaction { _ = try? connection.run("ROLLBACK", []) }
-                throw error
-            }
-        }
-    }
-
-    /// Even a read needs some space: SQLite's index of the log is made anew by the first of lone processes.
-    private func withConnection<T>(usingReserve: Bool = true, _ body: (Connection) throws -> T) throws -> T {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
+        var reserve = freesSpace ? self.reserve : nil
+        if isOutOfSpace {
+            guard freesSpace else {
+                throw StorageError(SystemError("write", nil, .noSpace), doing: "change the rows of the store")
+            }
+            _ = reserve.take()?.use()
+            connection = nil
+        }
         do {
-            return try body(opened())
-        } catch let error as StorageError where error.code == .noSpace && usingReserve && useReserve() {
-            return try body(opened())
+            return try attempt(durable, body)
+        } catch let error as StorageError where error.code == .noSpace && reserve?.use() == true {
+            connection = nil
+            return try attempt(durable, body)
         }
     }
 
-    private func opened() throws -> Connection {
-        if let connection { return connection }
-        let made = try open()
+    private func attempt<T>(_ durable: Bool, _ body: (Transaction) throws -> T) throws -> T {
+        let connection = try opened(frugal: false)
+        precondition(!connection.isInTransaction, "a transaction inside a transaction")
+        try connection.setDurable(durable)
+        try connection.run("BEGIN IMMEDIATE", [])
+        do {
+            let answer = try body(Transaction(connection: connection))
+            try connection.run("COMMIT", [])
+            return answer
+        } catch {
+            if connection.isInTransaction { _ = try? connection.run("ROLLBACK", []) }
+            throw error
+        }
+    }
+
+    /// Runs `body` on a connection that takes no space on the disk if there is none.
+    ///
+    /// Else even a read needs some: SQLite's index of the log is made anew by the first of lone processes.
+    private func reading<T>(_ body: (Connection) throws -> T) throws -> T {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        if let connection, connection.isInTransaction { return try body(connection) }
+        do {
+            return try body(opened(frugal: isFrugal || isOutOfSpace))
+        } catch let error as StorageError where error.code == .noSpace && !isFrugal {
+            return try body(opened(frugal: true))
+        }
+    }
+
+    private func opened(frugal: Bool) throws -> Connection {
+        if let connection, frugal == isFrugal { return connection }
+        // Those of one process share one index, so there is one at a time.
+        connection = nil
+        let made = try open(frugal)
         connection = made
+        isFrugal = frugal
         return made
+    }
+
+    private func open(_ frugal: Bool) throws -> Connection {
+        switch place {
+        case .empty:
+            let empty = try Connection("an empty store", .memory)
+            for migration in Schema.migrations { try empty.script(migration) }
+            return empty
+        case .file(let path, let access, _, let needsSpaceToMap):
+            if needsSpaceToMap { Connection.mapsWithSpace() }
+            return try Connection(path, frugal ? .frugal : access == .read ? .readOnly : .readWrite)
+        }
+    }
+
+    private var reserve: StoreReserve? {
+        if case .file(_, .write, let reserve, _) = place { return reserve }
+        return nil
+    }
+
+    /// Whether the index that SQLite has mapped cannot be written to for want of space.
+    private var isOutOfSpace: Bool {
+        guard connection != nil, case .file(_, _, _, needsSpaceToMap: true) = place else { return false }
+        return csqlite_has_space() == 0
     }
 }
 

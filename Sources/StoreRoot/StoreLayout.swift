@@ -10,6 +10,8 @@ struct VersionStamp {
     var version: Int
     var id: String
     var isMigrating = false
+    /// Of the file system that the store lies on; empty before the stamp was read.
+    var fileSystem = ""
 
     var isCurrent: Bool { version == Schema.version && !isMigrating }
 
@@ -17,8 +19,9 @@ struct VersionStamp {
     static func read(_ root: FilePath) throws -> VersionStamp? {
         let path = root.appending("version")
         let text: String
+        let fileSystem: String
         do throws(SystemError) {
-            text = try firstBytes(path)
+            (text, fileSystem) = try firstBytes(path)
         } catch {
             if error.errno == .noSuchFileOrDirectory { return nil }
             let remedy =
@@ -37,18 +40,24 @@ struct VersionStamp {
                 throw StorageError(.corrupt, "open store \(root): its file version has no store id")
             }
         }
-        return VersionStamp(version: version, id: id, isMigrating: lines.count > 2)
+        return VersionStamp(
+            version: version,
+            id: id,
+            isMigrating: lines.count > 2,
+            fileSystem: fileSystem
+        )
     }
 
-    /// What a stamp can be, read at once: every command begins with this.
-    private static func firstBytes(_ path: FilePath) throws(SystemError) -> String {
+    /// What a stamp can be, read at once, and where it lies: every command begins with this.
+    private static func firstBytes(_ path: FilePath) throws(SystemError) -> (String, fileSystem: String) {
         let file = try Files.open(path, O_RDONLY | O_NOFOLLOW)
         var bytes: [128 of UInt8] = .init(repeating: 0)
         var span = bytes.mutableSpan
         let count = try system("read", path.printable) {
             span.withUnsafeMutableBytes { Glibc.read(file.raw, $0.baseAddress, $0.count) }
         }
-        return String(decoding: (0..<count).map { bytes[$0] }, as: UTF8.self)
+        let text = String(decoding: (0..<count).map { bytes[$0] }, as: UTF8.self)
+        return (text, try Files.fileSystemType(file.raw))
     }
 
     func write(_ root: FilePath) throws {
@@ -128,7 +137,7 @@ struct StoreLayout {
             }
             try system("chmod", root.string) { root.withPlatformString { chmod($0, 0o700) } }
         }
-        StoreReserve.keep(root.appending(StoreReserve.name))
+        StoreReserve(root).keep()
         try migrate()
         try doing("make store \(root) durable") {
             for path in [root, root.removingLastComponent()] { try Files.syncDirectory(path) }

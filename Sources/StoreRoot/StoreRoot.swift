@@ -35,6 +35,7 @@ package final class StoreRoot: Sendable {
     package let id: String
     package let access: Access
     package let database: Database
+    private let reserve: StoreReserve
 
     /// Whether there is a store at `path`.
     package var exists: Bool { !id.isEmpty }
@@ -47,30 +48,30 @@ package final class StoreRoot: Sendable {
     package static func open(_ root: FilePath, run: FilePath? = nil, access: Access) throws -> StoreRoot {
         let root = try absolute(root)
         if let stamp = try VersionStamp.read(root) {
-            if stamp.isCurrent { return StoreRoot(root, run: run, id: stamp.id, access: access) }
+            if stamp.isCurrent { return StoreRoot(root, run: run, stamp, access: access) }
             if stamp.version > Schema.version { throw stamp.refusal(of: root) }
         } else if access == .read {
-            return StoreRoot(root, run: run, id: "", access: .read)
+            return StoreRoot(root, run: run, nil, access: .read)
         }
         let stamp = try StoreLayout(root: root).establish()
-        return StoreRoot(root, run: run, id: stamp.id, access: access)
+        return StoreRoot(root, run: run, try VersionStamp.read(root) ?? stamp, access: access)
     }
 
-    private init(_ root: FilePath, run: FilePath?, id: String, access: Access) {
+    private init(_ root: FilePath, run: FilePath?, _ stamp: VersionStamp?, access: Access) {
         path = root
-        self.id = id
+        id = stamp?.id ?? ""
         self.access = access
         runPath = (run ?? Self.defaultRunPath()).appending(id)
-        let file = root.appending("strata.db").string
-        let reserve = root.appending(StoreReserve.name)
+        reserve = StoreReserve(root)
         database = Database(
-            useReserve: { access == .write && StoreReserve.use(reserve) },
-            open: {
-                if !id.isEmpty { return try Connection(file, access == .read ? .readOnly : .readWrite) }
-                let empty = try Connection(file, .memory)
-                for migration in Schema.migrations { try empty.script(migration) }
-                return empty
-            }
+            stamp == nil
+                ? .empty
+                : .file(
+                    root.appending("strata.db").string,
+                    access,
+                    reserve,
+                    needsSpaceToMap: stamp?.fileSystem == "btrfs"
+                )
         )
     }
 
@@ -117,10 +118,18 @@ extension StoreRoot {
     /// Where the mounts of `layer mount` are recorded, by layer.
     package var mountsPath: FilePath { runPath.appending("mounts") }
 
-    /// Keeps space back again, for deleting on a full disk, if it was used.
+    /// Whether space is kept back, for removing things on a full disk.
+    package var hasReserve: Bool { reserve.isThere }
+
+    /// Keeps space back again if it was used.
     ///
     /// After space was freed.
-    package func restoreReserve() { StoreReserve.keep(path.appending(StoreReserve.name)) }
+    package func restoreReserve() { reserve.keep() }
+
+    /// Gives up what is kept back if the disk is full or nearly so.
+    ///
+    /// Before something is removed.
+    package func useReserveIfFull() { reserve.useIfFull() }
 
     /// Returns when everything on the store's file system is on disk.
     package func syncFileSystem() throws {

@@ -10,13 +10,22 @@ import Testing
 @Suite(.requires(.root, .overlay, .program("busybox")), .serialized)
 struct BadInputTests {
     @Test(.requires(.loopDevices, .program("mkfs.ext4")))
-    func fullAndReadOnlyDisk() throws {
+    func fullAndReadOnlyDisk() throws { try smallDisk("ext4") }
+
+    /// The same with the btrfs driver, whose file system can fill in two ways.
+    @Test(
+        .requires(.loopDevices, .filesystem("btrfs"), .program("mkfs.btrfs")),
+        arguments: ["btrfs", "btrfs-mixed"]
+    )
+    func fullAndReadOnlyBtrfs(_ type: String) throws { try smallDisk(type) }
+
+    private func smallDisk(_ type: String) throws {
         let directory = try TemporaryDirectory()
         let script = FilePath(#filePath).removingLastComponent().removingLastComponent()
             .appending("Support/small-disk").string
         let outcome = try Program.run([
             "unshare", "-m", "--propagation", "private", script, Strata.program, "/bin/busybox",
-            directory.path.string,
+            directory.path.string, type,
         ])
         #expect(outcome.code == 0, "\(outcome)")
     }

@@ -93,6 +93,43 @@ struct BtrfsTests {
         withExtendedLifetime(place) {}
     }
 
+    /// What needs a subvolume that somebody deleted says so, and changes nothing; the store can be put right.
+    @Test(.requires(.program("btrfs")))
+    func subvolumesDeletedBehindOurBack() throws {
+        let place = try LoopFileSystem("btrfs")
+        let strata = try Strata(driver: "btrfs", below: place.path)
+        try strata.importBusybox()
+        try strata.ok("run", "--name", "work", "busybox", "true")
+        func delete(_ kind: String) throws {
+            for line in try strata.ok("layer", "ls", "--format", "{{.Kind}} {{.ID}}").lines
+            where line.hasPrefix("\(kind) ") {
+                let layer = line.dropFirst(kind.utf8.count + 1)
+                try Program.shell("btrfs -q subvolume delete \(strata.root)/drivers/btrfs/layers/\(layer)")
+            }
+        }
+        func fails(_ code: Int32, _ words: String...) throws {
+            let outcome = try Program.run([Strata.program] + strata.flags + words)
+            #expect(outcome.code == code, "\(outcome)")
+            #expect(outcome.errorText.split(separator: "\n").count == 1, "\(outcome)")
+            #expect(outcome.errorText.contains("strata system check --repair"), "\(outcome)")
+        }
+        try delete("container")
+        try fails(1, "start", "-a", "work")
+        try fails(1, "diff", "work")
+        try fails(1, "commit", "work", "made")
+        #expect(try strata.ok("ps", "-aq").lines.count == 1)
+        try strata.ok("rm", "work")
+        try strata.ok("run", "--name", "work", "busybox", "sh", "-c", "echo one >/f")
+        try delete("image")
+        try fails(1, "commit", "work", "made")
+        #expect(try strata("system", "check").code == 1)
+        try strata.ok("system", "check", "--repair")
+        try strata.ok("system", "check")
+        try strata.ok("commit", "work", "made")
+        #expect(try strata.ok("run", "--rm", "made", "cat", "/f").line == "one")
+        withExtendedLifetime(place) {}
+    }
+
     /// What a container does with subvolumes of its own shows as directories, and goes with it.
     @Test(.requires(.program("btrfs")))
     func containerThatMakesSubvolumes() throws {

@@ -15,6 +15,16 @@ int csqlite_persist_wal(sqlite3 *db);
 /* Process-wide, before the first connection: no memory statistics, so no lock around each allocation. */
 int csqlite_configure(void);
 
+/*
+ * Process-wide, after csqlite_configure: what SQLite maps from now on has its space on disk when it is
+ * mapped, or the mapping fails (ENOSPC). Where a file system has to find space for each page of a mapped file that is
+ * written (btrfs), the process is ended otherwise (SIGBUS).
+ */
+int csqlite_map_with_space(void);
+
+/* Whether what is mapped can be written to; what was written to disk since the last time needs its space anew. */
+int csqlite_has_space(void);
+
 /* Binds a copy of the bytes. */
 int csqlite_bind_text(sqlite3_stmt *statement, int index, const char *text, int length);
 int csqlite_bind_blob(sqlite3_stmt *statement, int index, const void *bytes, int length);

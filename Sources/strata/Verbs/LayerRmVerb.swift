@@ -15,7 +15,7 @@ enum LayerRmVerb: Verb {
     static func run(_ parsed: Parsed) throws -> Int32 {
         let engine = try parsed.engine(.write)
         return forEach(parsed.arguments) { name in
-            try engine.layers.removePlain(try engine.layerID(name))
+            try engine.removeLayer(name)
             Console.output.write("\(name)\n")
         }
     }

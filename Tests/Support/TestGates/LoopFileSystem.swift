@@ -23,7 +23,21 @@ package final class LoopFileSystem: Sendable {
         try system("ftruncate") { ftruncate(disk.raw, Int(size)) }
         try Files.makeDirectory(path)
         try Self.run(["mkfs.\(type)", "-q"] + options + [file.string])
-        try Self.run(["mount", "-t", type, "-o", "loop", file.string, path.string])
+        try Self.mount(type, file, at: path)
+    }
+
+    /// Somebody else may be trying to take the loop device that the program chose, which is busy for that moment.
+    private static func mount(_ type: String, _ file: FilePath, at path: FilePath) throws {
+        var tries = 0
+        while true {
+            do {
+                return try run(["mount", "-t", type, "-o", "loop", file.string, path.string])
+            } catch {
+                tries += 1
+                if tries == 100 { throw error }
+                usleep(100_000)
+            }
+        }
     }
 
     deinit { umount2(path.string, Int32(MNT_DETACH)) }

@@ -33,9 +33,9 @@ extension BtrfsDriver {
 
     /// Makes the subvolume and runs `body` on its root; leaves nothing behind if that fails.
     private func make<T>(_ id: LayerID, over parents: LayerChain, _ body: (CInt) throws -> T) throws -> T {
+        let parent = try parents.top.map { SharedFD(try open($0)) }
         do throws(SystemError) {
-            if let top = parents.top {
-                let parent = try Subvolume.open(top.rawValue, below: layers.raw)
+            if let parent {
                 try Subvolume.snapshot(parent.raw, as: id.rawValue, below: layers.raw)
             } else {
                 try Subvolume.create(id.rawValue, below: layers.raw)
