@@ -62,10 +62,15 @@ enum ContainerFiles {
 
 /// The layer of mount points between an image and a container's writable layer.
 enum InitLayer {
+    /// What the layer over `image` holds; `nil` for an image without any layer.
+    static func entries(over image: CInt?) throws -> [LayerEntry] {
+        try image.map { try entries(missingFrom: $0) } ?? allEntries
+    }
+
     /// What `image`, the root of the mounted image, lacks of the mount points.
     ///
     /// A name that exists, whatever it is, is left alone: the mount resolves it inside the root.
-    static func entries(missingFrom image: CInt) throws -> [LayerEntry] {
+    private static func entries(missingFrom image: CInt) throws -> [LayerEntry] {
         let time = try Files.status(of: image).mtime
         var entries: [LayerEntry] = []
         func add(_ path: TreePath, _ kind: LayerEntry.Kind, mode: UInt32) throws {

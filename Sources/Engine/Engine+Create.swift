@@ -46,9 +46,7 @@ extension Engine {
         let config = try configuration(options, image: image, id: id)
         let driver = try options.storageDriver ?? driverName()
         let chain = try layers(of: image, driver: driver)
-        let below = try layers.initLayer(over: chain, driver: driver) { root in
-            try root.map { try InitLayer.entries(missingFrom: $0) } ?? InitLayer.allEntries
-        }
+        let below = try layers.initLayer(over: chain, driver: driver, entries: InitLayer.entries(over:))
         let lock = try lock(id)
         var prepared = try layers.prepare(
             over: below,

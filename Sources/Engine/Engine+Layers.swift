@@ -81,6 +81,7 @@ extension Engine {
         try layers.check(
             isRepairing: isRepairing,
             cancelled: { Interruption.isRequested },
+            initEntries: InitLayer.entries(over:),
             source: storedLayer
         )
     }

@@ -8,13 +8,20 @@ import StoreRoot
 /// How `LayerStore.check` looks at one layer, and mends it.
 final class LayerCheck {
     let store: LayerStore
+    let initEntries: ((CInt?) throws -> [LayerEntry])?
     let source: (Digest) throws -> LayerStream?
     let stop: StopSwitch
     /// The layers on disk when the check came to their driver.
     private var listed: [String: Set<LayerID>] = [:]
 
-    init(store: LayerStore, source: @escaping (Digest) throws -> LayerStream?, stop: StopSwitch) {
+    init(
+        store: LayerStore,
+        initEntries: ((CInt?) throws -> [LayerEntry])?,
+        source: @escaping (Digest) throws -> LayerStream?,
+        stop: StopSwitch
+    ) {
         self.store = store
+        self.initEntries = initEntries
         self.source = source
         self.stop = stop
     }
@@ -109,15 +116,14 @@ final class LayerCheck {
         return try changes.digest(label: "layer \(id)", stop)
     }
 
-    /// The layer once more, beside the first: from its blob, else from another driver's copy.
+    /// The layer once more, beside the first: from its blob, else from another driver's copy; an init layer from its list.
     ///
     /// Without a row.
     ///
     /// - Returns: `nil` if there is neither.
     private func remake(_ row: LayerRow, _ driver: any StorageDriver) throws -> HeldLayer? {
-        guard let diffID = row.diffID else { return nil }
         let parents = try store.parents(of: row)
-        guard let origin = try origin(row, diffID) else { return nil }
+        guard let origin = try origin(row, over: parents) else { return nil }
         let held: HeldLayer
         repeat {
             let id = LayerID.random()
@@ -148,7 +154,12 @@ final class LayerCheck {
         var cancel: () -> Void = {}
     }
 
-    private func origin(_ row: LayerRow, _ diffID: Digest) throws -> Origin? {
+    private func origin(_ row: LayerRow, over parents: LayerChain) throws -> Origin? {
+        if row.kind == .`init`, let initEntries {
+            let entries = try store.entriesToAdd(parents, row.driver, initEntries)
+            return Origin(source: EntryList(entries, label: "init layer"), finish: {})
+        }
+        guard let diffID = row.diffID else { return nil }
         if let stream = try source(diffID) {
             return Origin(
                 source: stream,

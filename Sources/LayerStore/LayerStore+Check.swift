@@ -50,13 +50,20 @@ extension LayerStore {
     /// - Parameters:
     ///   - isRepairing: puts a good copy, made from the blob or another driver's copy, in the place of a damaged image
     ///     layer, unless a running container stands on it; removes data that nothing names.
+    ///   - initEntries: what an init layer holds, as for `initLayer`; `nil`: they are not repaired.
     ///   - source: the blob of the layer with this DiffID; `nil` if it is not stored.
     package func check(
         isRepairing: Bool,
         cancelled: @escaping @Sendable () -> Bool = { false },
+        initEntries: ((CInt?) throws -> [LayerEntry])? = nil,
         source: @escaping (Digest) throws -> LayerStream?
     ) throws -> [CheckFinding] {
-        let checker = LayerCheck(store: self, source: source, stop: StopSwitch(cancelled))
+        let checker = LayerCheck(
+            store: self,
+            initEntries: initEntries,
+            source: source,
+            stop: StopSwitch(cancelled)
+        )
         var findings: [CheckFinding] = []
         var bad: Set<LayerID> = []
         for name in Set(try layers().map(\.driver)).union(try driversWithState()).sorted() {

@@ -41,7 +41,7 @@ extension LayerStore {
         return chain.appending(id)
     }
 
-    private func entriesToAdd(
+    func entriesToAdd(
         _ chain: LayerChain,
         _ name: String,
         _ entries: (CInt?) throws -> [LayerEntry]

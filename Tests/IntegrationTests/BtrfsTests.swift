@@ -126,6 +126,10 @@ struct BtrfsTests {
         try strata.ok("system", "check", "--repair")
         try strata.ok("system", "check")
         try strata.ok("commit", "work", "made")
+        try delete("init")
+        try fails(125, "run", "--rm", "busybox", "true")
+        try strata.ok("system", "check", "--repair")
+        try strata.ok("run", "--rm", "busybox", "true")
         #expect(try strata.ok("run", "--rm", "made", "cat", "/f").line == "one")
         withExtendedLifetime(place) {}
     }
