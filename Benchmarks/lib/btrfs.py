@@ -11,6 +11,7 @@ import sys
 here = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [here, os.path.join(os.path.dirname(here), "peers")]
 import engines
+import load as loading
 import paired
 from changed_image import changes, image, quiet
 
@@ -25,7 +26,9 @@ def median(times, name):
 
 
 def changed(name, directories):
-    """An image `name` of that many directories, its tar, and a container of it with the changes made."""
+    """An image `name` of that many directories, its tar, and a container of it with the changes made, unless it is there."""
+    if os.path.exists(f"{BENCH}/{name}.tar"):
+        return
     image(f"{BENCH}/{name}.rootfs", directories)
     quiet("tar", "-C", f"{BENCH}/{name}.rootfs", "-cf", f"{BENCH}/{name}.tar", ".")
     shutil.rmtree(f"{BENCH}/{name}.rootfs")
@@ -43,7 +46,7 @@ def fresh_commit(engine, container, *flags):
     return paired.spawn([*engine, "commit", *flags, container, "committed"])
 
 
-def diff_and_commit(options):
+def prepare_diff(options):
     changed("small", 330)
     podman = engines.Podman("btrfs")
     quiet(*podman.command, "import", f"{BENCH}/small.tar", "small", stderr=subprocess.DEVNULL)
@@ -54,13 +57,17 @@ def diff_and_commit(options):
         container = quiet(*docker.command, "create", "--name", "changed", "--network", "none", "small", "/bin/sh")
         with open(f"{BENCH}/docker/data/image/btrfs/layerdb/mounts/{container}/mount-id") as file:
             apply_changes(f"{BENCH}/docker/data/btrfs/subvolumes/{file.read()}")
-        os.sync()
-        missed = compare(options, docker.command, podman.command)
     finally:
         docker.stop()
-    subprocess.run([*podman.command, "rm", "-af"], **NULL)
-    subprocess.run([*podman.command, "rmi", "-af"], **NULL)
-    return missed
+    os.sync()
+
+
+def measure_diff(options):
+    docker = engines.Docker("btrfs")
+    try:
+        return compare(options, docker.command, engines.Podman("btrfs").command)
+    finally:
+        docker.stop()
 
 
 def compare(options, docker, podman):
@@ -94,9 +101,12 @@ def drop_caches():
         file.write("3")
 
 
-def large_image(options):
-    """Needs what `diff_and_commit` left."""
+def prepare_large(options):
+    changed("small", 330)
     changed("large", 3000)
+
+
+def measure_large(options):
     times = paired.measure({
         "strata diff, 33,000 files": lambda: paired.spawn([*STRATA, "diff", "small-changed"]),
         "strata diff, 300,000 files": lambda: paired.spawn([*STRATA, "diff", "large-changed"]),
@@ -105,7 +115,7 @@ def large_image(options):
                          {"strata diff, 300,000 files": ("strata diff, 33,000 files", 1.5)})
 
 
-def create_and_remove(options):
+def prepare_create(options):
     tar = f"{BENCH}/base.tar"
     os.makedirs(f"{BENCH}/base/bin")
     shutil.copy("/bin/busybox", f"{BENCH}/base/bin/sh")
@@ -116,6 +126,8 @@ def create_and_remove(options):
     quiet(*STORAGE, "applydiff", "-f", tar, layer)
     quiet(*STORAGE, "create-image", "-n", "base", layer)
 
+
+def measure_create(options):
     def strata():
         return (paired.spawn([*STRATA, "create", "--name", "one", "base", "/bin/sh"])
                 + paired.spawn([*STRATA, "rm", "one"]))
@@ -128,13 +140,19 @@ def create_and_remove(options):
                          {"strata create + rm": ("containers-storage create + delete", 1 / 8)})
 
 
-def load(options):
-    import load as loading
+LOADS = ("tiny", "large")
+
+
+def prepare_load(options):
+    for name in LOADS:
+        getattr(loading, name)(f"{BENCH}/load-{name}.tar")
+        loading.image(name, [f"{BENCH}/load-{name}.tar"])
+
+
+def measure_load(options):
     missed = 0
-    for name, make in {"tiny": loading.tiny, "large": loading.large}.items():
-        tar = f"{BENCH}/load-{name}.tar"
-        make(tar)
-        archive, [packed] = loading.image(name, [tar])
+    for name in LOADS:
+        archive, packed = f"{BENCH}/{name}.image.tar", f"{BENCH}/load-{name}.tar.gz"
         for sync in (False, True):
             times = paired.measure({"strata load": loading.strata_load(archive, sync, "btrfs"),
                                     "tar + igzip": loading.tar_extract(packed, sync)}, max(3, options.runs // 3))
@@ -146,10 +164,13 @@ def load(options):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=9)
-    parser.add_argument("--only", default="create,diff,large,load")
+    parser.add_argument("--only", default="create,diff,large,load", help="figures, separated by commas")
+    parser.add_argument("--steps", default="prepare,measure", help="to do both apart, on one BENCH_DIR")
     options = parser.parse_args()
-    parts = {"create": create_and_remove, "diff": diff_and_commit, "large": large_image, "load": load}
-    missed = sum(part(options) for name, part in parts.items() if name in options.only.split(","))
+    missed = 0
+    for figure in options.only.split(","):
+        for step in options.steps.split(","):
+            missed += globals()[f"{step}_{figure}"](options) or 0
     sys.exit(1 if missed else 0)
 
 

@@ -133,7 +133,7 @@ class Docker(Engine):
         self.name = f"docker {driver}"
         need("docker")
         home = f"{BENCH}/docker"
-        os.makedirs(home)
+        os.makedirs(home, exist_ok=True)
         socket = f"{home}/socket"
         self.daemon = start_daemon(
             [need("dockerd"), "--storage-driver", driver, "--iptables=false", "--ip6tables=false", "--bridge=none",
