@@ -105,6 +105,22 @@ struct LifecycleTests {
         }
     }
 
+    /// Whatever is mounted over or under a container's root would be what `exec` and set-ups inside can reach.
+    @Test(.requires(.userNamespaces), arguments: ["overlay2", "vfs"], [[], ["--userns"]])
+    func rootIsAllThatIsMountedAtTheRoot(_ driver: String, _ flags: [String]) throws {
+        let strata = try Strata(driver: driver)
+        try strata.importBusybox()
+        let run = [Strata.program] + strata.flags + ["run", "-d", "--name", "held"] + flags
+        #expect(try Program.run(run + ["busybox", "sleep", "1000"]).code == 0)
+        let look = "ls /; awk '$5 == \"/\"' /proc/1/mountinfo | wc -l; [ /proc/1/root -ef / ] && echo same"
+        let outcome = try strata.ok("exec", "held", "sh", "-c", look)
+        #expect(
+            outcome.lines == ["bin", "dev", "etc", "home", "proc", "root", "sys", "tmp", "1", "same"],
+            "\(outcome)"
+        )
+        try strata.ok("rm", "-f", "held")
+    }
+
     @Test
     func copiesAndExports() throws {
         try withBusybox { strata in

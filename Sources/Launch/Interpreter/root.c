@@ -29,6 +29,13 @@ static long attach_at_top(int mount)
     return SYS1(__NR_fchdir, mount);
 }
 
+/* What lies on top of the old root would be all that the unmount after the pivot takes away: the host's would stay. */
+static long detach_home(int home)
+{
+    TRY(SYS1(__NR_fchdir, home));
+    return SYS2(__NR_umount2, ".", 2 /* MNT_DETACH */);
+}
+
 long step_propagation(const struct state *s, args a)
 {
     (void)s;
@@ -56,6 +63,7 @@ long step_root_mount(struct state *s, args a)
     long root = SYS4(__NR_openat, AT_FDCWD, point, OPEN_DIRECTORY, 0);
     if (root < 0)
         return root;
+    TRY(detach_home(s->root));
     s->root = (int)root;
     return SYS1(__NR_fchdir, root);
 }
@@ -65,6 +73,7 @@ long step_root_clone(struct state *s, args a)
     long tree = SYS3(__NR_open_tree, s->root, text(s, a[0]), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
     if (tree < 0)
         return tree;
+    TRY(detach_home(s->root));
     s->root = (int)tree;
     return attach_at_top(s->root);
 }
