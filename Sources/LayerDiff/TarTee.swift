@@ -42,8 +42,24 @@ package final class TarTee: LayerEntrySource {
         }
     }
 
-    /// Zeros that fill whole blocks of the file become holes, since the content goes through the tar, which has none.
-    package func writeContent(to file: CInt) throws {
+    /// The content goes through the tar, which has no holes.
+    package func writeContent(to file: CInt) throws { try writeWithHoles(to: file) }
+
+    private func writePending() throws {
+        if pending == nil { return }
+        try readContent { _ in }
+    }
+
+    /// Takes what is left of the source and writes the end mark.
+    package func finish() throws {
+        while try next() != nil {}
+        try writer.finish()
+    }
+}
+
+extension LayerEntrySource {
+    /// Writes what `readContent` gives; zeros that fill whole blocks of the file become holes.
+    func writeWithHoles(to file: CInt) throws {
         var position: Int64 = 0
         var isHole = false
         try readContent { piece in
@@ -60,17 +76,6 @@ package final class TarTee: LayerEntrySource {
         // Only a hole at the end leaves the size open.
         guard isHole else { return }
         _ = try doing("write \(label)") { try system("ftruncate") { ftruncate(file, off_t(position)) } }
-    }
-
-    private func writePending() throws {
-        if pending == nil { return }
-        try readContent { _ in }
-    }
-
-    /// Takes what is left of the source and writes the end mark.
-    package func finish() throws {
-        while try next() != nil {}
-        try writer.finish()
     }
 }
 

@@ -44,7 +44,9 @@ extension LayerStore {
             let tee = TarTee(ChangeStream(changes, label: "changes of layer \(id)"), sink: sink)
             let meter = LayerMeter(tee, StopSwitch(cancelled))
             let undecided = try doing("commit layer \(id)") {
-                try driver.apply(meter, to: newID, over: driver.appliesOverParent ? parents : nil)
+                try ReadAhead.reading(meter, count: changes.changes.count) {
+                    try driver.apply($0, to: newID, over: driver.appliesOverParent ? parents : nil)
+                }
             }
             try tee.finish()
             let diffID = try sink.digest()

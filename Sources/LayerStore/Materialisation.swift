@@ -262,7 +262,9 @@ final class Materialisation: Sendable {
         )
         let meter = LayerMeter(tee, stop)
         let undecided = try doing("copy \(tee.label) to \(name)") {
-            try driver.apply(meter, to: layer.id, over: parents)
+            try ReadAhead.reading(meter, count: changes.changes.count) {
+                try driver.apply($0, to: layer.id, over: parents)
+            }
         }
         try tee.finish()
         let digest = try sink.digest()
