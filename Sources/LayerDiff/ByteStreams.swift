@@ -94,13 +94,16 @@ package final class DescriptorSink: ByteSink {
 
 /// Hashes what is written to it and, if there is a next sink, passes it on.
 package final class HashingSink: ByteSink {
-    private var hasher: SHA256Hasher? = SHA256Hasher()
+    /// Made by the thread that writes, with the first bytes: that may take as long as hashing megabytes.
+    private var hasher: SHA256Hasher?
+    private var isFinished = false
     private let next: (any ByteSink)?
     package private(set) var count: Int64 = 0
 
     package init(next: (any ByteSink)? = nil) { self.next = next }
 
     package func write(_ bytes: UnsafeRawBufferPointer) throws {
+        if hasher == nil, !isFinished { hasher = SHA256Hasher() }
         hasher?.update(bytes)
         count += Int64(bytes.count)
         try next?.write(bytes)
@@ -109,5 +112,9 @@ package final class HashingSink: ByteSink {
     /// The digest of all that was written; nothing may be written after.
     ///
     /// `nil` the second time.
-    package func finish() -> Digest? { hasher.take()?.finish() }
+    package func finish() -> Digest? {
+        if isFinished { return nil }
+        isFinished = true
+        return (hasher.take() ?? SHA256Hasher()).finish()
+    }
 }

@@ -7,8 +7,15 @@ struct TarHeaderWriter {
     private var block = [UInt8](repeating: 0, count: TarHeader.size)
     private var records: [(key: [UInt8], value: [UInt8])] = []
 
+    /// What all headers begin with.
+    private static let blank = TarHeaderWriter()
+
     init(type: UInt8) {
+        self = Self.blank
         block[156] = type
+    }
+
+    private init() {
         put(Array("ustar\u{0}00".utf8), at: 257)
         for (place, length) in [(100, 8), (108, 8), (116, 8), (124, 12), (136, 12), (329, 8), (337, 8)] {
             putOctal(0, at: place, length: length)
@@ -90,12 +97,19 @@ struct TarHeaderWriter {
         header.putOctal(0o644, at: 100, length: 8)
         header.putOctal(Int64(text.count), at: 124, length: 12)
         header.putChecksum()
-        return header.block + text + [UInt8](repeating: 0, count: -text.count & 511) + block
+        let padding = -text.count & 511
+        var blocks = header.block
+        blocks.reserveCapacity(2 * TarHeader.size + text.count + padding)
+        blocks += text
+        blocks.append(contentsOf: repeatElement(0, count: padding))
+        blocks += block
+        return blocks
     }
 
     private mutating func recordText() -> [UInt8] {
         let isText = records.allSatisfy { record in
-            record.key.starts(with: "SCHILY.".utf8) || String(validating: record.value, as: UTF8.self) != nil
+            record.key.starts(with: "SCHILY.".utf8) || record.value.allSatisfy { $0 < 0x80 }
+                || String(validating: record.value, as: UTF8.self) != nil
         }
         if !isText { record("hdrcharset", Array("BINARY".utf8)) }
         records.sort { $0.key.lexicographicallyPrecedes($1.key) }
@@ -103,31 +117,41 @@ struct TarHeaderWriter {
         if !isText, let index = records.firstIndex(where: { $0.key.elementsEqual("hdrcharset".utf8) }) {
             records.insert(records.remove(at: index), at: 0)
         }
-        return records.flatMap { Self.record($0.key, $0.value) }
+        var text: [UInt8] = []
+        for record in records { Self.append(record.key, record.value, to: &text) }
+        return text
     }
 
     /// `<length> <key>=<value>\n`, whose length counts its own digits.
-    private static func record(_ key: [UInt8], _ value: [UInt8]) -> [UInt8] {
+    private static func append(_ key: [UInt8], _ value: [UInt8], to text: inout [UInt8]) {
         let rest = key.count + value.count + 3
         var length = rest + "\(rest)".utf8.count
         length = rest + "\(length)".utf8.count
-        return Array("\(length) ".utf8) + key + [UInt8(ascii: "=")] + value + [UInt8(ascii: "\n")]
+        text.append(contentsOf: "\(length) ".utf8)
+        text += key
+        text.append(UInt8(ascii: "="))
+        text += value
+        text.append(UInt8(ascii: "\n"))
     }
 
     private mutating func record(_ key: String, _ value: [UInt8]) { records.append((Array(key.utf8), value)) }
 
     private mutating func put(_ bytes: [UInt8], at place: Int) {
-        block.replaceSubrange(place..<(place + bytes.count), with: bytes)
+        block.withUnsafeMutableBytes { block in
+            UnsafeMutableRawBufferPointer(rebasing: block[place...]).copyBytes(from: bytes)
+        }
     }
 
     /// Zero-padded octal digits and a NUL.
     private mutating func putOctal(_ value: Int64, at place: Int, length: Int) {
-        var rest = value
-        for index in stride(from: place + length - 2, through: place, by: -1) {
-            block[index] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest & 7)
-            rest >>= 3
+        block.withUnsafeMutableBufferPointer { block in
+            var rest = value
+            for index in stride(from: place + length - 2, through: place, by: -1) {
+                block[index] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest & 7)
+                rest >>= 3
+            }
+            block[place + length - 1] = 0
         }
-        block[place + length - 1] = 0
     }
 
     private mutating func putNumber(_ value: Int64, _ key: String, at place: Int, length: Int) {
@@ -139,8 +163,10 @@ struct TarHeaderWriter {
 
     private mutating func putChecksum() {
         for index in 148..<156 { block[index] = 0x20 }
-        let sum = block.reduce(Int64(0)) { $0 + Int64($1) }
-        putOctal(sum, at: 148, length: 7)
+        let sum = block.withUnsafeBufferPointer { block in
+            block.reduce(into: UInt32(0)) { $0 &+= UInt32($1) }
+        }
+        putOctal(Int64(sum), at: 148, length: 7)
         block[155] = 0x20
     }
 }
