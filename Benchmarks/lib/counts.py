@@ -71,13 +71,27 @@ class Counter:
         return int(open(out).read())
 
 
+def add(tar, name, data):
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mtime = len(data), 1700000000
+    tar.addfile(entry, io.BytesIO(data))
+
+
 def layer_tar(path, files, text):
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
         for number in range(files):
-            entry = tarfile.TarInfo(f"file-{number:05}")
-            data = f"{text} {number}\n".encode() * 20
-            entry.size, entry.mtime = len(data), 1700000000
-            tar.addfile(entry, io.BytesIO(data))
+            add(tar, f"file-{number:05}", f"{text} {number}\n".encode() * 20)
+    return path
+
+
+def archive(path, entries):
+    """An image without layers, in an archive with so many entries that do not belong to it."""
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        for number in range(entries):
+            add(tar, f"file-{number:05}", f"{number}\n".encode() * 20)
+        add(tar, "config.json", json.dumps({"architecture": "amd64", "os": "linux", "config": {},
+                                            "rootfs": {"type": "layers", "diff_ids": []}}).encode())
+        add(tar, "manifest.json", json.dumps([{"Config": "config.json", "RepoTags": None, "Layers": []}]).encode())
     return path
 
 
@@ -127,6 +141,10 @@ def measure(counter):
             totals[kind].append(methods[kind](["ps", "-a"]))
     for kind in kinds:
         yield f"ps -a, per container: {kind}", (totals[kind][1] - totals[kind][0]) / 60
+
+    archives = [archive(f"{BENCH}/archive-{count}.tar", count) for count in (2000, 4000)]
+    counter.strata("load", "-q", "-i", archives[0])
+    yield from each("tar entry parse, per entry", *[(lambda path=path: ["load", "-q", "-i", path]) for path in archives], 2000)
 
 
 def main():
