@@ -17,11 +17,14 @@
 
 /* The parts of the protocol (linux/fuse.h, 7.45) that are completed here; Debian 12's header ends at 7.38. */
 enum {
+    OP_FORGET = 2,
     OP_SETATTR = 4,
     OP_OPEN = 14,
     OP_WRITE = 16,
+    OP_RELEASE = 18,
     OP_INIT = 26,
     OP_CREATE = 35,
+    OP_BATCH_FORGET = 42,
     OP_TMPFILE = 51,
     HEADER_IN = 40,
     HEADER_OUT = 16,
@@ -179,11 +182,13 @@ static int64_t now(void)
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-/* Threads that help when the one that serves is held up. */
+/* Threads that help when the one that serves is held up, or many programs ask at once. */
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     int wanted;
+    /* Until when the first helps because of a crowd. */
+    int64_t crowd_end;
 } crew = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static void want(int more)
@@ -194,9 +199,33 @@ static void want(int more)
     pthread_mutex_unlock(&crew.lock);
 }
 
+static int is_wanted(int helper)
+{
+    if (__atomic_load_n(&crew.wanted, __ATOMIC_SEQ_CST) > helper) return 1;
+    return helper == 0 && now() < __atomic_load_n(&crew.crowd_end, __ATOMIC_SEQ_CST);
+}
+
 void cfuse_begin_long(void) { want(1); }
 
 void cfuse_end_long(void) { want(-1); }
+
+/* Calls a helper when the requests come from several programs by turns; one alone waits for its answer before it asks
+ * again. */
+static void look_for_crowd(const void *request)
+{
+    static const int64_t help_time = 50 * 1000000;
+    static uint32_t last, changes;
+    /* After these a program goes on by itself. */
+    if (worker.opcode == OP_FORGET || worker.opcode == OP_BATCH_FORGET || worker.opcode == OP_RELEASE) return;
+    uint32_t caller = word(request, 32);
+    changes = changes << 1 | (caller != last);
+    last = caller;
+    if (__builtin_popcount(changes) < 10 || is_wanted(0)) return;
+    pthread_mutex_lock(&crew.lock);
+    __atomic_store_n(&crew.crowd_end, now() + help_time, __ATOMIC_SEQ_CST);
+    pthread_cond_broadcast(&crew.changed);
+    pthread_mutex_unlock(&crew.lock);
+}
 
 enum { LARGEST_REQUEST = (1 << 20) + 4096 };
 
@@ -208,7 +237,7 @@ static void *make_buffer(int device)
 }
 
 /* 1 served, 0 none there, -1 the mount is gone, else -errno - 1. */
-static int serve_one(struct fuse_session *session, int device, void *buffer)
+static int serve_one(struct fuse_session *session, int device, void *buffer, int looks_for_crowd)
 {
     ssize_t count = read(device, buffer, LARGEST_REQUEST);
     if (count < 0) {
@@ -218,44 +247,36 @@ static int serve_one(struct fuse_session *session, int device, void *buffer)
     }
     if (count < HEADER_IN) return 0;
     look_at(buffer, (size_t)count);
+    if (looks_for_crowd) look_for_crowd(buffer);
     struct fuse_buf request = {.size = (size_t)count, .mem = buffer};
     fuse_session_process_buf(session, &request);
     return 1;
 }
 
+static void set_blocking(int device, int blocks)
+{
+    int flags = fcntl(device, F_GETFL);
+    fcntl(device, F_SETFL, blocks ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
+}
+
 int cfuse_serve(struct fuse_session *session, int device, int spin, int has_help)
 {
-    /* So many requests in a row without a pause are more than one program's. */
-    enum { CROWD = 64 };
-    const int64_t boost_time = 50 * 1000000;
     void *buffer = make_buffer(device);
     if (!buffer) return -ENOMEM;
-    fcntl(device, F_SETFL, fcntl(device, F_GETFL) | O_NONBLOCK);
-    int in_a_row = 0, is_boosted = 0;
-    int64_t boost_end = 0, idle_since = 0;
+    set_blocking(device, spin == 0);
+    int64_t idle_since = 0;
     for (;;) {
-        int result = serve_one(session, device, buffer);
+        int result = serve_one(session, device, buffer, has_help);
         if (result < 0 || fuse_session_exited(session)) return result == -1 || result >= 0 ? 0 : result + 1;
-        if (result > 0) {
+        if (result > 0 || spin == 0) {
             idle_since = 0;
-            if (has_help && ++in_a_row >= CROWD && !is_boosted) {
-                want(1);
-                is_boosted = 1;
-                boost_end = now() + boost_time;
-            }
             continue;
         }
-        in_a_row = 0;
         int64_t time = now();
         if (!idle_since) idle_since = time;
-        if (is_boosted && time >= boost_end) {
-            want(-1);
-            is_boosted = 0;
-        }
-        /* The next request often comes within microseconds, and to be woken takes longer. */
         if (time - idle_since < (int64_t)spin * 1000) continue;
         struct pollfd waiting = {.fd = device, .events = POLLIN};
-        poll(&waiting, 1, is_boosted ? 50 : -1);
+        poll(&waiting, 1, -1);
         idle_since = 0;
     }
 }
@@ -264,13 +285,13 @@ int cfuse_help(struct fuse_session *session, int device, int number)
 {
     void *buffer = make_buffer(device);
     if (!buffer) return -ENOMEM;
-    fcntl(device, F_SETFL, fcntl(device, F_GETFL) | O_NONBLOCK);
+    set_blocking(device, 0);
     for (;;) {
         pthread_mutex_lock(&crew.lock);
-        while (crew.wanted <= number) pthread_cond_wait(&crew.changed, &crew.lock);
+        while (!is_wanted(number)) pthread_cond_wait(&crew.changed, &crew.lock);
         pthread_mutex_unlock(&crew.lock);
-        while (__atomic_load_n(&crew.wanted, __ATOMIC_SEQ_CST) > number) {
-            int result = serve_one(session, device, buffer);
+        while (is_wanted(number)) {
+            int result = serve_one(session, device, buffer, 0);
             if (result < 0) return result == -1 ? 0 : result + 1;
             if (result > 0) continue;
             struct pollfd waiting = {.fd = device, .events = POLLIN};

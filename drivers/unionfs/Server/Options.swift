@@ -21,7 +21,7 @@ struct Options {
     var readsOverlayForm = true
     var threads: Int?
     /// For how many microseconds to look for the next request before sleeping.
-    var spin: Int?
+    var spin = 0
     var passesThrough = true
     /// Nothing has to reach the disk when a program asks for it.
     var isVolatile = false

@@ -23,7 +23,7 @@ struct Server {
         self.session = session
         union.session = session
         self.device = device
-        spin = CInt(options.spin ?? (sysconf(Int32(_SC_NPROCESSORS_ONLN)) > 1 ? 30 : 0))
+        spin = CInt(options.spin)
     }
 
     /// Serves until the mount is gone, with `helpers` more threads for what takes long, and ends the process.
