@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -328,11 +329,28 @@ int cfuse_drops_set_ids(void) { return worker.drops_set_ids; }
 
 void cfuse_set_backing(int backing) { worker.backing = backing; }
 
-int cfuse_backing_open(int device, int file)
+/* Sets whether this thread may keep set-id bits that it may keep by its privilege. */
+static void allow_set_ids(int allows)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    static __thread struct __user_cap_data_struct own[_LINUX_CAPABILITY_U32S_3];
+    static __thread int is_known;
+    if (!is_known) is_known = syscall(SYS_capget, &header, own) == 0;
+    struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
+    memcpy(sets, own, sizeof sets);
+    if (!is_known || !(own[0].effective & CAP_TO_MASK(CAP_FSETID))) return;
+    if (!allows) sets[0].effective &= ~CAP_TO_MASK(CAP_FSETID);
+    syscall(SYS_capset, &header, sets);
+}
+
+int cfuse_backing_open(int device, int file, int is_written)
 {
     struct backing_map map = {.fd = file};
+    if (is_written) allow_set_ids(0);
     int id = ioctl(device, IOC_BACKING_OPEN, &map);
-    return id < 0 ? -errno : id;
+    int result = id < 0 ? -errno : id;
+    if (is_written) allow_set_ids(1);
+    return result;
 }
 
 int cfuse_backing_close(int device, int backing)

@@ -130,7 +130,7 @@ extension UnionFS {
             node.hasNoCapability = true
             let entry = try entry(node, status)
             let handle = makeHandle(node, flags: flags, fd: fd)
-            try chooseBacking(for: handle, Place(fd), isNew: true)
+            try chooseBacking(for: handle, Place(fd), new: status)
             return (entry, handle)
         } catch {
             cfuse_close(fd)

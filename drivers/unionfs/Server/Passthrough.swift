@@ -12,7 +12,9 @@ extension UnionFS {
     private static let smallest = 64 << 10
 
     /// Decides for a new handle, and tells the reply.
-    func chooseBacking(for handle: Handle, _ place: Place, isNew: Bool = false) throws(Failure) {
+    ///
+    /// - Parameter new: the attributes of a file that was just made.
+    func chooseBacking(for handle: Handle, _ place: Place, new: stat? = nil) throws(Failure) {
         guard passesThrough else { return }
         tables.lock()
         defer { tables.unlock() }
@@ -28,9 +30,9 @@ extension UnionFS {
             return
         }
         if node.handles.contains(where: { $0 !== handle && !$0.isPassthrough }) { return }
-        guard try isWorthIt(handle, place, isNew: isNew) else { return }
+        guard try isWorthIt(handle, place, new) else { return }
         if handle.fd < 0 { handle.fd = try place.open(O_RDONLY) }
-        let backing = cfuse_backing_open(device, handle.fd)
+        let backing = cfuse_backing_open(device, handle.fd, handle.isWritable ? 1 : 0)
         if backing <= 0 {
             // Without privilege, or on a file system that is itself stacked too high.
             if backing == -EPERM || backing == -EACCES { passesThrough = false }
@@ -44,14 +46,13 @@ extension UnionFS {
         cfuse_set_backing(backing)
     }
 
-    private func isWorthIt(_ handle: Handle, _ place: Place, isNew: Bool) throws(Failure) -> Bool {
-        if isNew { return true }
-        if !handle.isWritable, handle.node.size >= 0, !isWritable || handle.node.layer != 0 {
+    private func isWorthIt(_ handle: Handle, _ place: Place, _ new: stat?) throws(Failure) -> Bool {
+        if new == nil, !handle.isWritable, handle.node.size >= 0, !isWritable || handle.node.layer != 0 {
             return handle.node.size >= Self.smallest
         }
-        let status = try place.status()
-        // The kernel would keep set-id bits when it writes to the backing file.
-        if handle.isWritable { return status.st_mode & (S_ISUID | S_ISGID) == 0 }
+        let status = if let new { new } else { try place.status() }
+        // Whether they stay when a program writes depends on who it is, which a backing file does not know.
+        if new != nil || handle.isWritable { return status.st_mode & (S_ISUID | S_ISGID) == 0 }
         return status.st_size >= Self.smallest
     }
 

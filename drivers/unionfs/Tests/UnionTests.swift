@@ -236,6 +236,35 @@ struct UnionTests {
         )
     }
 
+    @Test func dropsSetIDsOnWrite() throws {
+        try Union().run(
+            """
+            echo lower > lower/below; chmod 6777 lower/below; union
+            # On an open file that was given the bits since, on one that has them, on a new one; by root they stay.
+            python3 - <<'END'
+            import os
+            os.umask(0)
+            def write(file, mode, user, flags=os.O_WRONLY | os.O_CREAT):
+                if (child := os.fork()) == 0:
+                    fd = os.open(f"mnt/{file}", flags, 0o666 if mode is None else mode)
+                    if mode is None: os.chmod(f"mnt/{file}", 0o6777)
+                    os.setgroups([]); os.setgid(user); os.setuid(user)
+                    os.write(fd, b"x")
+                    os._exit(0)
+                assert os.waitpid(child, 0)[1] == 0
+                return oct(os.stat(f"mnt/{file}").st_mode & 0o7777)
+            assert write("later", None, 65534) == "0o777", "given later"
+            assert write("below", 0, 65534) == "0o777", "of a layer below"
+            assert write("new", 0o6777, 65534) == "0o777", "new"
+            assert write("root", 0o6777, 0) == "0o6777", "new, written by root"
+            os.chmod("mnt/below", 0o6777)
+            assert write("below", 0, 0) == "0o6777", "of a layer below, written by root"
+            END
+            unmount; same "$(stat -c %a upper/later upper/new | sort -u)" 777 "on disk"
+            """
+        )
+    }
+
     @Test func showsManyLayersAndNames() throws {
         try Union().run(
             """

@@ -45,8 +45,10 @@ int cfuse_drops_set_ids(void); /* the caller is not privileged to keep set-id bi
 /* The backing file that the next OPEN or CREATE reply of this thread names; 0: none. */
 void cfuse_set_backing(int backing);
 
-/* Registers `file` as a backing file of the connection: its id > 0, or -errno. */
-int cfuse_backing_open(int device, int file);
+/* Registers `file` as a backing file of the connection: its id > 0, or -errno. The kernel writes to it with what the
+ * thread may do now; if it `is_written`, that is without CAP_FSETID: set-id bits that the file is given while it is open go
+ * with the next write, whoever writes. */
+int cfuse_backing_open(int device, int file, int is_written);
 int cfuse_backing_close(int device, int backing);
 
 /* A buffer of this thread of at least `size` bytes; NULL without memory. */
