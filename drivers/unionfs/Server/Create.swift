@@ -227,9 +227,7 @@ extension UnionFS {
         )
         defer { cfuse_close(fd) }
         let status = try Place(fd).status()
-        let mark = cfuse_open(fd, opaqueMark, O_WRONLY | O_CREAT, 0o444)
-        try check(mark)
-        cfuse_close(mark)
+        try makeMark(opaqueMark, below: fd)
         try setTimes(status, Place(fd))
     }
 

@@ -96,13 +96,16 @@ struct Place {
 }
 
 /// Calls `body` with `.wh.` and `name`, which must not be longer than a whiteout's can be.
-func withWhiteoutName<R>(_ name: Name, _ body: (UnsafePointer<CChar>) -> R) -> R {
-    withUnsafeTemporaryAllocation(of: CChar.self, capacity: name.count + 5) { buffer in
+func withWhiteoutName<R, E>(
+    _ name: Name,
+    _ body: (UnsafePointer<CChar>) throws(E) -> R
+) throws(E) -> R {
+    try withUnsafeTemporaryAllocation(of: CChar.self, capacity: name.count + 5) { (buffer) throws(E) in
         let base = buffer.baseAddress.unsafelyUnwrapped
         memcpy(base, ".wh.", 4)
         memcpy(base + 4, name.bytes, name.count)
         base[name.count + 4] = 0
-        return body(UnsafePointer(base))
+        return try body(UnsafePointer(base))
     }
 }
 

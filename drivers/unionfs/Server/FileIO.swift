@@ -172,7 +172,9 @@ extension UnionFS {
 
     /// FALLOCATE.
     func allocate(_ handle: UInt64, _ mode: CInt, _ offset: Int64, _ length: Int64) throws(Failure) {
-        try detached(handle) { (fd) throws(Failure) in try check(cfuse_fallocate(fd, mode, offset, length)) }
+        tree.read()
+        defer { tree.unlock() }
+        try check(cfuse_fallocate(descriptor(of: handle), mode, offset, length))
     }
 
     /// LSEEK for holes and data.

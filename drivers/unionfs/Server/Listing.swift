@@ -189,8 +189,71 @@ extension UnionFS {
         completeNames &+= directory.knownCount
     }
 
-    /// What READDIR and READDIRPLUS give, from the entry after `cookie`: `body` says whether it had room.
-    func list(
+    /// READDIR.
+    func readDirectory(_ request: fuse_req_t, _ id: UInt64, _ size: Int, _ cookie: UInt64) throws(Failure) {
+        try replyListing(request, id, size, after: cookie) { buffer, room, name, status, next, _ in
+            var status = status
+            let needed = fuse_add_direntry(request, buffer, room, name, &status, off_t(next))
+            return needed > room ? 0 : needed
+        }
+    }
+
+    /// READDIRPLUS: the kernel knows of each node that is listed from then on.
+    func readDirectoryPlus(
+        _ request: fuse_req_t,
+        _ id: UInt64,
+        _ size: Int,
+        _ cookie: UInt64
+    ) throws(Failure) {
+        try replyListing(request, id, size, after: cookie) { buffer, room, name, status, next, child in
+            var entry = fuse_entry_param()
+            entry.attr = status
+            // The size that an entry takes does not depend on what it says.
+            if fuse_add_direntry_plus(request, nil, 0, name, nil, 0) > room { return 0 }
+            if let (parent, slot) = child {
+                var found: stat?
+                // What cannot be looked at is listed without attributes.
+                if let node = try? self.node(at: slot, in: parent, status: &found),
+                    let full = try? self.entry(node, found)
+                {
+                    entry = full
+                }
+            }
+            return fuse_add_direntry_plus(request, buffer, room, name, &entry, off_t(next))
+        }
+    }
+
+    /// What an entry of a listing adds to `buffer`, which has `room`; 0 where that is too little.
+    private typealias AddEntry = (
+        _ buffer: UnsafeMutablePointer<CChar>, _ room: Int, _ name: UnsafePointer<CChar>,
+        _ attributes: stat, _ cookie: UInt64, _ child: (Node, Int32)?
+    ) -> Int
+
+    private func replyListing(
+        _ request: fuse_req_t,
+        _ id: UInt64,
+        _ size: Int,
+        after cookie: UInt64,
+        _ add: AddEntry
+    ) throws(Failure) {
+        guard let buffer = cfuse_buffer(size)?.assumingMemoryBound(to: CChar.self) else {
+            throw Failure(ENOMEM)
+        }
+        tree.read()
+        defer { tree.unlock() }
+        tables.lock()
+        defer { tables.unlock() }
+        var used = 0
+        try list(id, after: cookie) { name, status, next, child in
+            let added = add(buffer + used, size &- used, name, status, next, child)
+            used &+= added
+            return added > 0
+        }
+        fuse_reply_buf(request, buffer, used)
+    }
+
+    /// The entries of a directory after `cookie`: `body` says whether it had room.
+    private func list(
         _ id: UInt64,
         after cookie: UInt64,
         _ body: (_ name: UnsafePointer<CChar>, _ attributes: stat, _ cookie: UInt64, _ child: (Node, Int32)?)

@@ -93,11 +93,16 @@ extension UnionFS {
                 if replaces { try discard(stage) }
             }
         } else {
-            let fd = withWhiteoutName(name) { cfuse_open(upper, $0, O_WRONLY | O_CREAT | O_EXCL, 0o444) }
-            if fd >= 0 { cfuse_close(fd) } else if fd != -EEXIST { try check(fd) }
+            try withWhiteoutName(name) { (mark) throws(Failure) in try makeMark(mark, below: upper) }
         }
         directory.update(slot) { $0.flags.insert(.whiteout) }
         return replaces
+    }
+
+    /// Makes the file that is a mark, unless it is there.
+    func makeMark(_ mark: UnsafePointer<CChar>, below upper: CInt) throws(Failure) {
+        let result = cfuse_mknod(upper, mark, S_IFREG | 0o444, 0)
+        if result != -EEXIST { try check(result) }
     }
 
     /// Removes a file, or a directory in which only marks are, from the work directory.

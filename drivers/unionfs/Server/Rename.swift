@@ -130,11 +130,7 @@ extension UnionFS {
     private func emptyForReplacement(_ replaced: Node, _ end: End) throws(Failure) {
         let marker = try descriptor(of: replaced, layer: 0)
         if end.entry.isInLower, end.name.count <= longestWhiteoutName {
-            let fd = withWhiteoutName(end.name) {
-                cfuse_open(end.upper, $0, O_WRONLY | O_CREAT | O_EXCL, 0o444)
-            }
-            if fd >= 0 { cfuse_close(fd) } else if fd != -EEXIST { try check(fd) }
-            end.parent.directory?.update(end.slot) { $0.flags.insert(.whiteout) }
+            try makeWhiteout(end.name, end.slot, in: end.parent, end.upper)
         }
         try clearMarks(marker)
     }

@@ -339,14 +339,13 @@ extension UnionFS {
         var want = connection.pointee.want
         for feature in [
             FUSE_CAP_ASYNC_READ, FUSE_CAP_ATOMIC_O_TRUNC, FUSE_CAP_DONT_MASK, FUSE_CAP_PARALLEL_DIROPS,
-            FUSE_CAP_POSIX_ACL, FUSE_CAP_READDIRPLUS, FUSE_CAP_CACHE_SYMLINKS,
+            FUSE_CAP_POSIX_ACL, FUSE_CAP_READDIRPLUS, FUSE_CAP_READDIRPLUS_AUTO, FUSE_CAP_CACHE_SYMLINKS,
             FUSE_CAP_NO_OPENDIR_SUPPORT, FUSE_CAP_ASYNC_DIO, FUSE_CAP_IOCTL_DIR, FUSE_CAP_EXPLICIT_INVAL_DATA,
         ] {
             want |= capable & UInt32(feature)
         }
         for feature in [
-            // Whoever lists a directory without looking at what is in it pays some; whoever looks saves a lot.
-            FUSE_CAP_READDIRPLUS_AUTO, FUSE_CAP_AUTO_INVAL_DATA, FUSE_CAP_SPLICE_READ, FUSE_CAP_SPLICE_WRITE,
+            FUSE_CAP_AUTO_INVAL_DATA, FUSE_CAP_SPLICE_READ, FUSE_CAP_SPLICE_WRITE,
             FUSE_CAP_SPLICE_MOVE,
             FUSE_CAP_WRITEBACK_CACHE, FUSE_CAP_HANDLE_KILLPRIV, FUSE_CAP_POSIX_LOCKS, FUSE_CAP_FLOCK_LOCKS,
         ] {
@@ -368,59 +367,5 @@ extension UnionFS {
             handle.node.isCacheStale = false
             tables.unlock()
         }
-    }
-
-    func readDirectory(_ request: fuse_req_t, _ id: UInt64, _ size: Int, _ cookie: UInt64) throws(Failure) {
-        guard let buffer = cfuse_buffer(size)?.assumingMemoryBound(to: CChar.self) else {
-            throw Failure(ENOMEM)
-        }
-        tree.read()
-        defer { tree.unlock() }
-        tables.lock()
-        defer { tables.unlock() }
-        var used = 0
-        try list(id, after: cookie) { name, status, next, _ in
-            var status = status
-            let needed = fuse_add_direntry(request, buffer + used, size &- used, name, &status, off_t(next))
-            if needed > size &- used { return false }
-            used &+= needed
-            return true
-        }
-        fuse_reply_buf(request, buffer, used)
-    }
-
-    func readDirectoryPlus(
-        _ request: fuse_req_t,
-        _ id: UInt64,
-        _ size: Int,
-        _ cookie: UInt64
-    ) throws(Failure) {
-        guard let buffer = cfuse_buffer(size)?.assumingMemoryBound(to: CChar.self) else {
-            throw Failure(ENOMEM)
-        }
-        tree.read()
-        defer { tree.unlock() }
-        tables.lock()
-        defer { tables.unlock() }
-        var used = 0
-        try list(id, after: cookie) { name, status, next, child in
-            var entry = fuse_entry_param()
-            entry.attr = status
-            // The size that an entry takes does not depend on what it says.
-            let needed = fuse_add_direntry_plus(request, nil, 0, name, nil, 0)
-            if needed > size &- used { return false }
-            if let (parent, slot) = child {
-                var found: stat?
-                // What cannot be looked at is listed without attributes.
-                if let node = try? self.node(at: slot, in: parent, status: &found),
-                    let full = try? self.entry(node, found)
-                {
-                    entry = full
-                }
-            }
-            used &+= fuse_add_direntry_plus(request, buffer + used, size &- used, name, &entry, off_t(next))
-            return true
-        }
-        fuse_reply_buf(request, buffer, used)
     }
 }
