@@ -72,6 +72,12 @@ extension LayerDirectories {
         }
     }
 
+    /// What `status` says of the home first.
+    package func homeStatus() throws -> [(name: String, value: String)] {
+        let type = try doing("ask \(home) for its type") { try Files.fileSystemType(layers.raw) }
+        return [("Home", home.string), ("Backing filesystem", type)]
+    }
+
     package func sync() throws {
         try doing("sync \(home)") { try Files.syncFileSystem(of: layers.raw) }
     }

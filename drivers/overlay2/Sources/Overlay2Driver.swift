@@ -94,12 +94,7 @@ package struct Overlay2Driver: LayerDirectories {
     }
 
     package func status() throws -> [(name: String, value: String)] {
-        [
-            ("Home", home.string),
-            (
-                "Backing filesystem",
-                try doing("ask \(home) for its type") { try Files.fileSystemType(layers.raw) }
-            ),
+        try homeStatus() + [
             ("Mount method", (method ?? OverlayMount.method).rawValue),
             ("Mount options", "userxattr,index=off"),
             ("Attributes user.overlay.*", try kernel.escapes() ? "kept" : "refused (Linux before 6.7)"),

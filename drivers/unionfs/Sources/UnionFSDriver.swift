@@ -106,12 +106,7 @@ package struct UnionFSDriver: LayerDirectories {
     }
 
     package func status() throws -> [(name: String, value: String)] {
-        [
-            ("Home", home.string),
-            (
-                "Backing filesystem",
-                try doing("ask \(home) for its type") { try Files.fileSystemType(layers.raw) }
-            ),
+        try homeStatus() + [
             ("Layer form", "AUFS (.wh. files)"),
             ("Passthrough", passesThrough ? "where the kernel has it" : "off"),
         ]
