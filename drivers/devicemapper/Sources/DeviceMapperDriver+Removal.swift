@@ -53,10 +53,13 @@ extension DeviceMapperDriver {
             }
             if case .files = pool.record.backing {
                 // Only returns space to the file system below; the pool has it back in any case.
-                _ = try? device.discard(in: self.pool.directory)
+                let ranges = (try? pool.ownRanges(of: record)) ?? [0..<record.sectors * 512]
+                _ = try? device.discard(ranges, in: self.pool.directory)
                 try device.waitUntilGone()
             }
-            try pool.delete(record, trash: name)
+            // The record says what to do until it is done.
+            try pool.delete(record.device)
+            try Files.unlink(path)
         }
     }
 }

@@ -211,6 +211,8 @@ package struct DeviceMapperDriver: StorageDriver {
 
     package func list() throws -> [LayerID] {
         try doing("list the layers of storage driver devicemapper") {
+            // A pool that cannot be started says so when it is needed.
+            try? pool.startAfterBoot()
             let directory = try Files.openDirectory(home.appending("layers"))
             return try Files.list(directory.raw).compactMap {
                 LayerID(String(decoding: $0.name.bytes, as: UTF8.self))

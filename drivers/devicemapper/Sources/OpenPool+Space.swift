@@ -84,6 +84,24 @@ extension OpenPool {
     /// For records, rows and the pool's metadata.
     private static let hostReserve: Int64 = 8 << 20
 
+    /// Ranges of bytes of a device that it does not share with its origin.
+    ///
+    /// Discarding all of a device would cost as much as its image is large.
+    func ownRanges(of record: LayerRecord) throws -> [Range<UInt64>] {
+        let size = UInt64(blockSize)
+        var ranges: [Range<UInt64>] = []
+        for block in try roughDifference(of: record.origin, and: record.device).blocks {
+            let (start, end) = (block * size, min((block + 1) * size, record.sectors * 512))
+            if start >= end { continue }
+            if let last = ranges.last, last.upperBound == start {
+                ranges[ranges.count - 1] = last.lowerBound..<end
+            } else {
+                ranges.append(start..<end)
+            }
+        }
+        return ranges
+    }
+
     // MARK: - Growing
 
     /// Enlarges the pool's files, or takes over what the administrator added to its devices.

@@ -50,19 +50,9 @@ struct OpenPool {
     mutating func recover() throws {
         try resumeLeftover()
         intent = try pool.readIntent()
-        switch intent.standing(in: status.transaction) {
-        case .foreign:
-            throw StorageError(
-                .corrupt,
-                "use the thin pool \(name): it is at transaction \(status.transaction), and this store left it at "
-                    + "\(intent.transaction)\(intent.operation == .none ? "" : " or the next")",
-                remedy: "give the pool and the store of the same moment, or begin a new store (--root)"
-            )
-        case .closed:
-            // What a deletion does last.
-            if case .delete(let trash) = intent.operation { try unlinkTrash(trash) }
-        case .open: try settle()
-        }
+        try intent.check(status.transaction, name)
+        if intent.standing(in: status.transaction) == .open { return try settle() }
+        if intent.operation != .none, !intent.isDone { try noteDone() }
     }
 
     /// Where it stands which device is suspended: whoever does that and is killed leaves others waiting for it.
@@ -89,93 +79,130 @@ struct OpenPool {
         try DeviceMapper.resume(device)
     }
 
+    /// Undoes the creation that the intent is of.
     private mutating func settle() throws {
-        switch intent.operation {
-        case .none: return
-        case .create(let layer):
-            if layer == Self.baseLayer {
-                try DeviceMapper.remove(deviceName(layer), deferred: false)
-                record.baseUUID = nil
-                try pool.write(record)
-            }
-            try delete(intent.device)
-            try Files.unlink(pool.layerPath(layer))
-            intent = Intent(transaction: intent.transaction, nextDevice: intent.nextDevice)
-            try pool.write(intent)
-        case .delete(let trash):
-            try delete(intent.device)
-            try close()
-            try unlinkTrash(trash)
+        guard case .create(let layer) = intent.operation else { return }
+        if layer == Self.baseLayer {
+            try DeviceMapper.remove(deviceName(layer), deferred: false)
+            record.baseUUID = nil
+            try pool.write(record)
         }
+        try delete(intent.device)
+        try Files.unlink(pool.layerPath(layer))
+        try forget()
     }
 
-    /// Deletes devices without a record, which a power cut took: records of layers that no sync was for.
+    /// Puts right what a power cut took of records that no sync was for: devices without a record are deleted, and so
+    /// are the records of containers without a device, whose removal came to the pool and not to their directory.
     ///
     /// A number that this store never gave out is somebody else's, and then so is the pool.
     mutating func sweep(_ devices: [UInt32]) throws {
         if devices.isEmpty { return }
+        try checkBase()
         var known: Set<UInt32> = [DeviceIDs.base]
-        for folder in ["layers", "trash"] {
-            let directory = try Files.openDirectory(pool.home.appending(folder))
-            for entry in try Files.list(directory.raw) {
-                let bytes = try Files.contents(entry.name, below: directory.raw, limit: 4096)
-                if let record = LayerRecord(bytes) {
-                    known.insert(record.device)
-                } else {
-                    // A power cut left the name and not what was in it.
-                    try Files.unlink(entry.name, below: directory.raw)
-                }
-            }
+        let present = Set(devices)
+        for (path, record) in try records(clearing: true) {
+            known.insert(record.device)
+            if record.state == .writable, !present.contains(record.device) { try Files.unlink(path) }
         }
         let lost = devices.filter { !known.contains($0) }
-        if let foreign = lost.first(where: { $0 >= intent.nextDevice }) {
+        if !intent.hasWrapped, let foreign = lost.first(where: { $0 >= intent.nextDevice }) {
             throw StorageError(
                 .corrupt,
                 "use the thin pool \(name): device \(foreign) in it was not made by this store",
                 remedy: "give the store a pool of its own"
             )
         }
-        for device in lost {
-            try transact(.delete(trash: "lost.\(device)"), device: device) { try $0.delete(device) }
-        }
+        for device in lost { try delete(device) }
     }
 
-    private func unlinkTrash(_ name: String) throws { try Files.unlink(pool.home.appending("trash/\(name)")) }
+    /// Refuses a pool that is at the right transaction and is another's all the same.
+    private func checkBase() throws {
+        guard let uuid = record.baseUUID else { return }
+        let base = LayerRecord(
+            device: DeviceIDs.base,
+            sectors: record.baseSectors,
+            state: .sealed,
+            origin: DeviceIDs.base
+        )
+        let device = ThinDevice(Self.baseLayer, base, record, pool: device.text)
+        let found = try device.fileSystemUUID(in: pool.directory)
+        try device.waitUntilGone()
+        if found == uuid { return }
+        throw StorageError(
+            .corrupt,
+            "use the thin pool \(name): its base file system is \(found), and this store made \(uuid)",
+            remedy: "give the store the pool that it made, or begin a new store (--root)"
+        )
+    }
+
+    /// The records of all layers, removed ones too.
+    ///
+    /// - Parameter clearing: takes away what is no record: a power cut leaves a name without what was in it.
+    private func records(clearing: Bool = false) throws -> [(path: FilePath, record: LayerRecord)] {
+        var found: [(path: FilePath, record: LayerRecord)] = []
+        for folder in ["layers", "trash"] {
+            let path = pool.home.appending(folder)
+            let directory = try Files.openDirectory(path)
+            for entry in try Files.list(directory.raw) {
+                let bytes = try Files.contents(entry.name, below: directory.raw, limit: 4096)
+                if let record = LayerRecord(bytes) {
+                    found.append((path.appending(entry.name.printable), record))
+                } else if clearing {
+                    try Files.unlink(entry.name, below: directory.raw)
+                }
+            }
+        }
+        return found
+    }
 
     /// Raises the pool's transaction id, after which the intent is done.
     private mutating func close() throws {
         let next = status.transaction + 1
         try DeviceMapper.message(name, "set_transaction_id \(status.transaction) \(next)")  // commit point
         status.transaction = next
+        try? noteDone()  // else the next command's
     }
 
-    /// Runs one operation whole, or undoes it.
-    private mutating func transact(
-        _ operation: Intent.Operation,
-        device: UInt32,
+    private mutating func noteDone() throws {
+        intent.isDone = true
+        try pool.write(intent, durable: false)
+    }
+
+    /// Ends an intent of which nothing is to be done.
+    private mutating func forget() throws {
+        intent = intent.followed(by: .none, device: 0, transaction: intent.transaction)
+        try pool.write(intent)
+    }
+
+    /// Makes one device whole, or undoes it.
+    private mutating func make(
+        _ device: UInt32,
+        for layer: String,
         _ body: (inout OpenPool) throws -> Void
     ) throws {
-        var next = intent.nextDevice
-        if case .create = operation, device != DeviceIDs.base { next = DeviceIDs.next(after: device) }
-        intent = Intent(
-            transaction: status.transaction,
-            operation: operation,
+        intent = intent.followed(
+            by: .create(layer: layer),
             device: device,
-            nextDevice: next
+            transaction: status.transaction
         )
         try pool.write(intent)
         do {
             try body(&self)
             try close()
+        } catch let error as NumberTaken {
+            // The device is not this intent's.
+            try forget()
+            throw error
         } catch {
             // The first failure is the one to report; the next command settles what cannot be settled now.
-            if case .create = operation { try? settle() }
+            try? settle()
             throw error
         }
     }
 
     /// Deletes a device; absent is success.
-    private func delete(_ device: UInt32) throws {
+    func delete(_ device: UInt32) throws {
         do throws(SystemError) {
             // Its name is gone before the kernel has let go of the device.
             try Retry.whileBusy { () throws(SystemError) in try DeviceMapper.message(name, "delete \(device)")
@@ -202,44 +229,43 @@ struct OpenPool {
     {
         if record.baseUUID == nil { try makeBase() }
         let originName = origin.layer.map { deviceName($0.rawValue) }
-        var device = intent.nextDevice
-        var tries = 0
-        while true {
+        // Until all numbers were given out once, none from the next one on can be a layer's.
+        let taken = intent.hasWrapped ? Set(try records().map(\.record.device)) : []
+        for _ in 0..<Self.mostTaken {
+            guard let device = DeviceIDs.free(from: intent.nextDevice, taken: taken) else { break }
             let record = LayerRecord(device: device, sectors: sectors, state: state, origin: origin.device)
             do {
-                try transact(.create(layer: id.rawValue), device: device) { pool in
+                try make(device, for: id.rawValue) { pool in
                     try pool.snapshot(device, of: origin.device, named: originName)
                     try Files.replace(pool.pool.layerPath(id.rawValue), with: record.bytes, durable: false)
                 }
                 return record
-            } catch let error as SystemError where error.errno == .fileExists {
-                // The number is taken; so many may be, by layers of an earlier round through all numbers.
-                tries += 1
-                if tries > 1 + (try knownDevices()) {
-                    throw StorageError(
-                        .noSpace,
-                        "make a device in the thin pool \(name): no number below \(DeviceIDs.last) is free",
-                        remedy: "remove layers (strata system prune)"
-                    )
-                }
-                device = DeviceIDs.next(after: device)
-            }
+            } catch is NumberTaken {}
         }
+        throw StorageError(
+            .noSpace,
+            "make a device in the thin pool \(name): no number is free from \(intent.nextDevice) on",
+            remedy: "remove layers (strata system prune)"
+        )
     }
 
-    private func knownDevices() throws -> Int {
-        var count = 0
-        for folder in ["layers", "trash"] {
-            let directory = try Files.openDirectory(pool.home.appending(folder))
-            count += try Files.list(directory.raw).count
-        }
-        return count
-    }
+    /// The pool has a device of that number, which no layer has.
+    private struct NumberTaken: Error {}
+
+    /// How many devices that are no layer's are passed over.
+    private static let mostTaken = 1000
 
     /// A device that runs is suspended for the while: what was written to it belongs to the snapshot or not, but whole.
-    private func snapshot(_ device: UInt32, of origin: UInt32, named originName: String?) throws(SystemError)
-    {
-        let text = "create_snap \(device) \(origin)"
+    private func snapshot(_ device: UInt32, of origin: UInt32, named originName: String?) throws {
+        do throws(SystemError) {
+            try makeSnapshot("create_snap \(device) \(origin)", named: originName)
+        } catch {
+            if error.errno == .fileExists { throw NumberTaken() }
+            throw error
+        }
+    }
+
+    private func makeSnapshot(_ text: String, named originName: String?) throws(SystemError) {
         if let originName, try DeviceMapper.info(originName) != nil {
             do throws(SystemError) {
                 return try suspended(originName) { () throws(SystemError) in
@@ -253,19 +279,11 @@ struct OpenPool {
         try DeviceMapper.message(name, text)
     }
 
-    /// Deletes the device of a removed layer, and its record in the trash.
-    mutating func delete(_ layer: LayerRecord, trash: String) throws {
-        try transact(.delete(trash: trash), device: layer.device) { pool in
-            try pool.delete(layer.device)
-        }
-        try unlinkTrash(trash)
-    }
-
     /// Makes device 0 with an empty file system, of which all layers without parents are snapshots.
     private mutating func makeBase() throws {
         let uuid = UUIDText.random()
         try doing("make the base device of the thin pool \(name)") {
-            try transact(.create(layer: Self.baseLayer), device: DeviceIDs.base) { pool in
+            try make(DeviceIDs.base, for: Self.baseLayer) { pool in
                 try pool.delete(DeviceIDs.base)
                 try DeviceMapper.message(pool.name, "create_thin \(DeviceIDs.base)")
                 let layer = LayerRecord(
@@ -289,11 +307,19 @@ extension OpenPool {
     /// In what two devices differ now.
     ///
     /// - Parameter freezing: a device that is in use, whose file system is written out and stands still for the moment.
-    mutating func difference(
+    func difference(
         of first: UInt32,
         and second: UInt32,
         freezing active: String?
     ) throws -> ThinMetadata.Difference {
+        try heldMetadata(freezing: active) { try $0.difference(of: first, and: second) }
+    }
+
+    /// All devices in the pool.
+    func devices() throws -> [UInt32] { try heldMetadata(freezing: nil) { try $0.devices() } }
+
+    /// Runs `body` on a snapshot of the metadata.
+    private func heldMetadata<T>(freezing active: String?, _ body: (ThinMetadata) throws -> T) throws -> T {
         // Somebody who held it was killed.
         if status.heldRoot != nil { try DeviceMapper.message(name, "release_metadata_snap") }
         if let active, try DeviceMapper.info(active) != nil {
@@ -307,7 +333,12 @@ extension OpenPool {
         guard let root = try DeviceMapper.status(name).flatMap(PoolStatus.init)?.heldRoot else {
             throw DiskDamage("the pool gives no snapshot of its metadata")
         }
-        return try ThinMetadata(try metadataReader(), heldRoot: root).difference(of: first, and: second)
+        return try body(try ThinMetadata(try metadataReader(), heldRoot: root))
+    }
+
+    /// In what two devices differ by what the pool last wrote, while others may go on writing: for what is only likely.
+    func roughDifference(of first: UInt32, and second: UInt32) throws -> ThinMetadata.Difference {
+        try ThinMetadata(try metadataReader()).difference(of: first, and: second)
     }
 
     /// The metadata as the kernel has written it.
@@ -343,6 +374,11 @@ enum UUIDText {
         var bytes = (0..<16).map { _ in UInt8.random(in: 0...255) }
         bytes[6] = bytes[6] & 0x0F | 0x40
         bytes[8] = bytes[8] & 0x3F | 0x80
+        return text(bytes)
+    }
+
+    /// The form that people read of 16 bytes.
+    static func text(_ bytes: some Sequence<UInt8>) -> String {
         let hex = Array("0123456789abcdef".utf8)
         var text: [UInt8] = []
         for (index, byte) in bytes.enumerated() {

@@ -108,8 +108,8 @@ struct PoolDevices {
         )
     }
 
-    /// Looks at what is there before the kernel does; the devices in the pool.
-    func check(_ record: PoolRecord) throws -> [UInt32] {
+    /// Looks at what is there before the kernel does; the pool's metadata, `nil` of one that was never started.
+    func check(_ record: PoolRecord) throws -> ThinMetadata? {
         for (name, has, size) in [
             (data, dataSize, record.dataSize), (metadata, metadataSize, record.metadataSize),
         ] where has < size {
@@ -120,7 +120,7 @@ struct PoolDevices {
             )
         }
         if try Self.isEmpty(metadataPath) {
-            if record.baseUUID == nil { return [] }
+            if record.baseUUID == nil { return nil }
             throw StorageError(
                 .corrupt,
                 "start the thin pool: its metadata in \(metadataPath) is empty",
@@ -130,7 +130,7 @@ struct PoolDevices {
         let program = try ExternalProgram("thin_check", package: "thin-provisioning-tools")
         let (code, output) = try program.run(["-q", metadataPath.string])
         if code == 0 {
-            return try ThinMetadata(Self.reader(metadataPath)).devices()
+            return try ThinMetadata(Self.reader(metadataPath))
         }
         let text = output.split(separator: "\n").prefix(3).joined(separator: "; ")
         throw StorageError(

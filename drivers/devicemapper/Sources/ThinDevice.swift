@@ -121,17 +121,31 @@ struct ThinDevice: Sendable {
         }
     }
 
-    /// Gives back what of the device's blocks no other device has, so that a file below the pool shrinks.
-    func discard(in directory: FilePath) throws(SystemError) {
+    /// Gives back what of these ranges of bytes no other device has, so that a file below the pool shrinks.
+    func discard(_ ranges: [Range<UInt64>], in directory: FilePath) throws(SystemError) {
+        if ranges.isEmpty { return }
         guard let device = try DeviceMapper.create(name, uuid: uuid, table.writable) else {
             throw SystemError("discard", name, .resourceBusy)
         }
         defer { _ = try? DeviceMapper.remove(name, deferred: true) }
-        let bytes = table.sectors * 512
         try BlockNode.with(device.number, in: directory) { path throws(SystemError) in
             let file = try Files.open(path, O_RDWR)
-            try system("discard", name) { clinux_block_discard(file.raw, 0, bytes) }
+            for range in ranges {
+                let (start, count) = (range.lowerBound, UInt64(range.count))
+                try system("discard", name) { clinux_block_discard(file.raw, start, count) }
+            }
         }
+    }
+
+    /// The identifier of the file system on the device.
+    func fileSystemUUID(in directory: FilePath) throws -> String {
+        let device = try activate()
+        defer { _ = try? DeviceMapper.remove(name, deferred: true) }
+        let bytes = try BlockNode.with(device.number, in: directory) { path throws(SystemError) in
+            SharedFD(try Files.open(path, O_RDONLY))
+        }
+        let block = try DiskReader(bytes).read(at: 0, count: 4096)
+        return UUIDText.text(block.slice(fileSystem == .ext4 ? 1024 + 0x68 : 32, 16))
     }
 
     /// Waits for the last user of the device.

@@ -90,8 +90,30 @@ final class ThinPool: Sendable {
         var pool = OpenPool(pool: self, record: record, name: name, device: device, status: status)
         try pool.checkHealth()
         try pool.recover()
-        try pool.sweep(found)
+        if case .pool = record.backing, try !isSeenSinceBoot() {
+            found = try pool.devices()
+            try pool.sweep(found)
+            try Files.replace(bootNote, with: try bootID(), durable: false)
+        } else {
+            try pool.sweep(found)
+        }
         return pool
+    }
+
+    /// Starts the pool if it was not since the machine was, so that its records are right.
+    func startAfterBoot() throws {
+        guard let record = try record(), DeviceMapper.missing == nil else { return }
+        if try Files.status(FilePath("/dev/mapper/\(name(of: record))")) == nil { try locked { _ in } }
+    }
+
+    /// In which run of the machine somebody else's pool was last looked at; one of our own is started then.
+    private var bootNote: FilePath { directory.appending("boot") }
+    private func bootID() throws -> [UInt8] {
+        try Files.contents("/proc/sys/kernel/random/boot_id", limit: 64)
+    }
+
+    private func isSeenSinceBoot() throws -> Bool {
+        try Files.status(bootNote) != nil && Files.contents(bootNote, limit: 64) == bootID()
     }
 
     /// The name that device-mapper has for the pool.
@@ -179,7 +201,9 @@ final class ThinPool: Sendable {
             )
         }
         let devices = try PoolDevices(record, in: directory)
-        let found = try devices.check(record)
+        let metadata = try devices.check(record)
+        if let metadata { try readIntent().check(metadata.transaction, name) }
+        let found = try metadata?.devices() ?? []
         try doing("start the thin pool \(name)") {
             // Until then our descriptors keep the loop devices.
             try withExtendedLifetime(devices) {
@@ -203,11 +227,13 @@ final class ThinPool: Sendable {
         return intent
     }
 
-    /// Writes the intent to disk before it returns: one sector in place, which a disk writes whole or not at all.
-    func write(_ intent: Intent, isNew: Bool = false) throws {
+    /// Writes the intent: one sector in place, which a disk writes whole or not at all.
+    ///
+    /// - Parameter durable: returns when it is on disk.
+    func write(_ intent: Intent, isNew: Bool = false, durable: Bool = true) throws {
         let path = directory.appending("intent")
         if isNew { return try Files.replace(path, with: intent.bytes) }
-        let file = try Files.open(path, O_WRONLY | O_DSYNC | O_NOFOLLOW)
+        let file = try Files.open(path, O_WRONLY | O_NOFOLLOW | (durable ? O_DSYNC : 0))
         try Files.writeAll(intent.bytes, to: file.raw)
     }
 }

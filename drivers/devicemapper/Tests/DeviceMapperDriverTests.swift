@@ -59,10 +59,10 @@ final class DeviceMapperDriverTests {
     }
 
     /// The path of a loop device of a fresh file.
-    private func disk(_ name: String, megabytes: Int) throws -> String {
+    private func disk(_ name: String, kilobytes: Int) throws -> String {
         let path = directory.appending(name)
         let file = try Files.open(path, O_RDWR | O_CREAT, mode: 0o600)
-        try system("ftruncate") { ftruncate(file.raw, megabytes << 20) }
+        try system("ftruncate") { ftruncate(file.raw, kilobytes << 10) }
         let loop = try LoopDevice.attach(path)
         let fd = SharedFD(try loop.fd.duplicate())
         disks.withLock { $0.append(fd) }
@@ -199,17 +199,9 @@ final class DeviceMapperDriverTests {
         let id = try apply(driver, [file("a", size: 10)])
         try driver.remove(id)
         let trash = try Files.openDirectory(directory.appending("home/trash"))
-        let name = try #require(try Files.list(trash.raw).first?.name.printable)
-        try driver.pool.locked { pool in
-            let intent = Intent(
-                transaction: pool.status.transaction,
-                operation: .delete(trash: name),
-                device: 1,
-                nextDevice: 2
-            )
-            try driver.pool.write(intent)
-        }
-        try driver.startPool()
+        #expect(try Files.list(trash.raw).count == 1)
+        try driver.pool.locked { try $0.delete(1) }
+        try driver.emptyTrash { false }
         #expect(try Files.list(trash.raw).isEmpty)
         try checkPool(driver)
         #expect(try devices(driver) == [0])
@@ -232,12 +224,40 @@ final class DeviceMapperDriverTests {
 
     @Test func takenNumbersAreLeftOut() throws {
         let driver = try driver()
-        try apply(driver, [file("a", size: 10)])
+        let first = try apply(driver, [file("a", size: 10)])
         try driver.pool.locked { pool in
             for device in [2, 3] { try DeviceMapper.message(pool.name, "create_thin \(device)") }
         }
         let id = try apply(driver, [file("a", size: 10)])
         #expect(try driver.record(id).device == 4)
+        // When all numbers were used once, those that layers have are left as they are.
+        try driver.pool.locked { pool in
+            let transaction = pool.status.transaction
+            try driver.pool.write(Intent(transaction: transaction, nextDevice: DeviceIDs.last))
+        }
+        let numbers = try (0..<2).map { _ in
+            let id = LayerID.random()
+            try driver.prepare(id, over: LayerChain([first]), options: LayerOptions())
+            return try driver.record(id).device
+        }
+        #expect(numbers == [DeviceIDs.last, 5])
+        try driver.stopPool()
+        #expect(try devices(driver) == [0, 1, 2, 3, 4, 5, DeviceIDs.last])
+        let mounted = try driver.mount(first, over: Self.none, access: .readOnly)
+        #expect(try Files.status("a", below: mounted.root.raw) != nil)
+    }
+
+    @Test func recordsThatAPowerCutBroughtBackGo() throws {
+        let driver = try driver()
+        let base = try apply(driver, [file("a", size: 10)])
+        let id = LayerID.random()
+        try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
+        let record = try driver.record(id)
+        try driver.remove(id)
+        try driver.emptyTrash { false }
+        try driver.stopPool()
+        try driver.write(record, of: id)
+        #expect(try driver.list() == [base])
     }
 
     // MARK: - Wrong and damaged pools
@@ -262,7 +282,7 @@ final class DeviceMapperDriverTests {
         }
         let new = try Files.contents(metadata)
         try Files.replace(metadata, with: old, durable: false)
-        refused(.corrupt, "transaction")
+        refused(.corrupt, "set back")
         var damaged = new
         for index in 0..<4096 { damaged[8 * 4096 + index] = 0x55 }
         for index in 0..<512 { damaged[index] = 0x55 }
@@ -273,15 +293,67 @@ final class DeviceMapperDriverTests {
         try Files.replace(metadata, with: Array(new.prefix(1 << 20)), durable: false)
         refused(.corrupt, "truncated")
         try Files.replace(metadata, with: new, durable: false)
-        try Files.rename(data, to: directory.appending("elsewhere"))
-        refused(.corrupt, "missing")
-        try Files.rename(directory.appending("elsewhere"), to: data)
+        for path in [data, metadata] {
+            try Files.rename(path, to: directory.appending("elsewhere"))
+            refused(.corrupt, "missing")
+            try Files.rename(directory.appending("elsewhere"), to: path)
+        }
+        let size = try #require(try Files.status(data)).size
+        try resize(data, to: size - (1 << 20))
+        refused(.corrupt, "truncated")
+        try resize(data, to: size)
         try driver.startPool()
         #expect(try driver.list().count == 3)
     }
 
+    private func resize(_ path: FilePath, to size: Int64) throws {
+        let file = try Files.open(path, O_RDWR)
+        try system("ftruncate") { ftruncate(file.raw, off_t(size)) }
+    }
+
+    @Test func metadataOfTheTransactionBeforeIsRefused() throws {
+        let driver = try driver()
+        try apply(driver, [file("a", size: 10)])
+        let metadata = driver.pool.directory.appending("metadata")
+        try driver.stopPool()
+        let old = try Files.contents(metadata)
+        let last = try apply(driver, [file("b", size: 10)])
+        try driver.stopPool()
+        let new = try Files.contents(metadata)
+        try Files.replace(metadata, with: old, durable: false)
+        let error = #expect(throws: StorageError.self) { try driver.startPool() }
+        #expect(error?.code == .corrupt && error?.message.contains("layer \(last)") == true)
+        #expect(try driver.list().contains(last))
+        try Files.replace(metadata, with: new, durable: false)
+        let mounted = try driver.mount(last, over: Self.none, access: .readOnly)
+        #expect(try Files.status("b", below: mounted.root.raw) != nil)
+    }
+
+    @Test func anotherStoresPoolIsRefused() throws {
+        let drivers = try ["one", "two"].map { try self.driver($0) }
+        for driver in drivers {
+            try apply(driver, [file("a", size: 10)])
+            try driver.stopPool()
+        }
+        // The transaction is the same in both.
+        for name in ["data", "metadata"] {
+            let (from, to) = (
+                drivers[0].pool.directory.appending(name), drivers[1].pool.directory.appending(name)
+            )
+            try Files.rename(from, to: to)
+        }
+        let error = #expect(throws: StorageError.self) { try drivers[1].startPool() }
+        #expect(
+            error?.code == .corrupt && error?.message.contains("base file system") == true,
+            "\(String(describing: error))"
+        )
+        #expect(try drivers[1].list().count == 1)
+    }
+
     @Test func devicesThatHoldSomethingAreRefused() throws {
-        let (data, metadata) = (try disk("data", megabytes: 256), try disk("metadata", megabytes: 8))
+        let (data, metadata) = (
+            try disk("data", kilobytes: 256 << 10), try disk("metadata", kilobytes: 8 << 10)
+        )
         let options = ["dm.datadev": data, "dm.metadatadev": metadata, "dm.min_free_space": "5%"]
         let first = try driver("one", options)
         let id = try apply(first, [file("a", size: 100)])
@@ -301,7 +373,9 @@ final class DeviceMapperDriverTests {
     }
 
     @Test func aPoolOfSomebodyElseIsUsed() throws {
-        let (data, metadata) = (try disk("data", megabytes: 256), try disk("metadata", megabytes: 8))
+        let (data, metadata) = (
+            try disk("data", kilobytes: 256 << 10), try disk("metadata", kilobytes: 8 << 10)
+        )
         let name = "test-pool-\(getpid())"
         let table = DeviceMapper.Table(
             sectors: 256 << 11,
@@ -332,7 +406,9 @@ final class DeviceMapperDriverTests {
     // MARK: - Full
 
     @Test func aFullPoolRefusesAndRecovers() throws {
-        let (data, metadata) = (try disk("data", megabytes: 96), try disk("metadata", megabytes: 4))
+        let (data, metadata) = (
+            try disk("data", kilobytes: 96 << 10), try disk("metadata", kilobytes: 4 << 10)
+        )
         let driver = try driver(
             "home",
             ["dm.datadev": data, "dm.metadatadev": metadata, "dm.min_free_space": "10%"]
@@ -371,7 +447,7 @@ final class DeviceMapperDriverTests {
     }
 
     @Test func fullMetadataRefusesAndRecovers() throws {
-        let (data, metadata) = (try disk("data", megabytes: 1024), try disk("metadata", megabytes: 2))
+        let (data, metadata) = (try disk("data", kilobytes: 1 << 20), try disk("metadata", kilobytes: 512))
         let driver = try driver(
             "home",
             ["dm.datadev": data, "dm.metadatadev": metadata, "dm.min_free_space": "20%"]
@@ -384,7 +460,7 @@ final class DeviceMapperDriverTests {
                 try driver.prepare(id, over: Self.none, options: LayerOptions())
                 made.append(id)
                 let mounted = try driver.mount(id, over: Self.none, access: .readWrite)
-                for number in 0..<40 { try write(0, to: "f\(number)", below: mounted.root.raw) }
+                try write(1, to: "f", below: mounted.root.raw)
             } catch let error as StorageError { failure = error }
         }
         #expect(

@@ -85,9 +85,11 @@ struct PoolRecordTests {
 
     // MARK: - Intents
 
-    @Test(arguments: [Intent.Operation.none, .create(layer: "abcdefgh"), .delete(trash: "abcdefgh.12")])
+    @Test(arguments: [Intent.Operation.none, .create(layer: "abcdefgh")])
     func intentsAreReadAsWritten(_ operation: Intent.Operation) {
-        let intent = Intent(transaction: 12, operation: operation, device: 5, nextDevice: 6)
+        var intent = Intent(transaction: 12, operation: operation, device: 5, nextDevice: 6)
+        #expect(Intent(intent.bytes) == intent)
+        (intent.hasWrapped, intent.isDone) = (true, true)
         #expect(intent.bytes.count == Intent.size)
         #expect(Intent(intent.bytes) == intent)
         var damaged = intent.bytes
@@ -100,19 +102,30 @@ struct PoolRecordTests {
     }
 
     @Test func anIntentKnowsHowFarItCame() {
-        let open = Intent(transaction: 5, operation: .create(layer: "abcdefgh"), device: 1, nextDevice: 2)
-        #expect(open.standing(in: 5) == .open)
-        #expect(open.standing(in: 6) == .closed)
-        #expect(open.standing(in: 4) == .foreign)
-        #expect(open.standing(in: 7) == .foreign)
-        let none = Intent(transaction: 5)
-        #expect(none.standing(in: 5) == .closed)
-        #expect(none.standing(in: 6) == .foreign)
+        var intent = Intent(transaction: 5, operation: .create(layer: "abcdefgh"), device: 1, nextDevice: 2)
+        #expect([4, 5, 6, 7].map(intent.standing) == [.setBack, .open, .closed, .ahead])
+        // Once it is done, the transaction it began in is a moment of the past.
+        intent.isDone = true
+        #expect([4, 5, 6, 7].map(intent.standing) == [.setBack, .setBack, .closed, .ahead])
+        let error = #expect(throws: StorageError.self) { try intent.check(5, "pool") }
+        #expect(error?.code == .corrupt && error?.message.contains("layer abcdefgh") == true)
+        #expect([4, 5, 6].map(Intent(transaction: 5).standing) == [.setBack, .closed, .ahead])
     }
 
     @Test func deviceNumbersWrapAndLeaveOutTheBase() {
         #expect(DeviceIDs.next(after: 1) == 2)
         #expect(DeviceIDs.next(after: DeviceIDs.last) == 1)
+        let last = Intent(transaction: 1, nextDevice: DeviceIDs.last)
+        let wrapped = last.followed(by: .create(layer: "abcdefgh"), device: DeviceIDs.last, transaction: 1)
+        #expect(!last.hasWrapped && wrapped.hasWrapped && wrapped.nextDevice == 1)
+        #expect(wrapped.followed(by: .none, device: 7, transaction: 2).hasWrapped)
+    }
+
+    @Test func freeNumbersAreFoundUntilNoneIsLeft() {
+        #expect(DeviceIDs.free(from: 3, taken: []) == 3)
+        #expect(DeviceIDs.free(from: 3, taken: [0, 3, 4], last: 5) == 5)
+        #expect(DeviceIDs.free(from: 4, taken: [0, 1, 4, 5], last: 5) == 2)
+        #expect(DeviceIDs.free(from: 2, taken: [0, 1, 2, 3, 4, 5], last: 5) == nil)
     }
 
     @Test func checksumsAreCastagnolis() {
