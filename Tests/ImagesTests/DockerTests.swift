@@ -44,10 +44,10 @@ private final class Daemon {
         self.pid = pid
     }
 
-    /// Waits up to half a minute for its socket, on which it answers once it is ready; why there is none, if
+    /// Waits up to two minutes for its socket, on which it answers once it is ready; why there is none, if
     /// so.
     func problem() -> String? {
-        for _ in 0..<120 {
+        for _ in 0..<480 {
             if access("\(runDirectory)/s", F_OK) == 0 { return nil }
             var status: Int32 = 0
             if waitpid(pid, &status, WNOHANG) == pid { break }

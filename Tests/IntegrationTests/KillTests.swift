@@ -99,11 +99,10 @@ struct KillTests {
     ]
 
     @Test(arguments: victims)
-    func killedAtSystemCalls(_ victim: Victim) throws {
-        let sweep = try KillSweep(victim)
-        let points = try sweep.points()
+    func killedAtSystemCalls(_ victim: Victim) async throws {
+        let points = try KillSweep(victim).points()
         #expect(points.count > 100)
-        try kill(victim, sweep, at: points)
+        try await kill(victim, at: points) { try KillSweep(victim) }
     }
 
     /// What the btrfs driver does to its subvolumes are ioctls.
@@ -121,32 +120,43 @@ struct KillTests {
             )
         ]
     )
-    func killedAtCallsOfBtrfs(_ victim: Victim) throws {
+    func killedAtCallsOfBtrfs(_ victim: Victim) async throws {
         let place = try LoopFileSystem.shared("btrfs").path
-        let sweep = try KillSweep(victim, driver: "btrfs", below: place)
-        let points = try sweep.points().filter { $0.hasPrefix("ioctl ") }
+        let points = try KillSweep(victim, driver: "btrfs", below: place).points()
+            .filter { $0.hasPrefix("ioctl ") }
         #expect(!points.isEmpty)
-        try kill(victim, sweep, at: points)
+        try await kill(victim, at: points) { try KillSweep(victim, driver: "btrfs", below: place) }
     }
 
-    private func kill(_ victim: Victim, _ sweep: KillSweep, at points: [String]) throws {
-        // Evenly spread from a random start; the whole list in the long form.
+    /// Kills the victim at points evenly spread from a random start; at all of them in the long form, on a store for
+    /// each processor.
+    private func kill(
+        _ victim: Victim,
+        at points: [String],
+        with make: @escaping @Sendable () throws -> KillSweep
+    ) async throws {
         let samples = getenv("STRATA_TEST_SAMPLES").flatMap { Int(String(cString: $0)) }
         let isFull = getenv("STRATA_TEST_FULL") != nil && samples == nil
         let step = isFull ? 1 : max(1, points.count / (samples ?? 9))
         let start = Int.random(in: 0..<step)
         print("kill sweep of \(victim.testDescription): \(points.count) calls, every \(step)th from \(start)")
-        var (tries, kills) = (0, 0)
-        for index in stride(from: start, to: points.count, by: step) {
-            let outcome = try sweep.kill(at: points[index])
-            tries += 1
-            if try sweep.hasKilled { kills += 1 }
-            let complaint = try sweep.complaint()
-            #expect(complaint == nil, "killed at \(points[index]): \(complaint ?? "")\n\(outcome)")
+        let chosen = stride(from: start, to: points.count, by: step).map { points[$0] }
+        let stores = isFull ? sysconf(CInt(_SC_NPROCESSORS_ONLN)) : 1
+        let kills = try await withThrowingTaskGroup { group in
+            for store in 0..<stores {
+                group.addTask {
+                    let sweep = try make()
+                    for index in stride(from: store, to: chosen.count, by: stores) {
+                        try sweep.kill(at: chosen[index])
+                    }
+                    #expect(try sweep.cgroupsLeft() == [])
+                    return sweep.kills
+                }
+            }
+            return try await group.reduce(0, +)
         }
         // The calls of a run differ a little: not each point is reached.
-        #expect(kills * 2 > tries)
-        #expect(try sweep.cgroupsLeft() == [])
+        #expect(kills * 2 > chosen.count)
     }
 }
 
@@ -225,20 +235,24 @@ private final class KillSweep {
 
     private var record: String { strata.directory.appending("record").string }
 
-    /// Whether the last kill met a process.
-    var hasKilled: Bool { get throws { try shell("grep -q 'killed by SIGKILL' \(record)").code == 0 } }
+    /// How many kills met a process.
+    private(set) var kills = 0
 
-    func kill(at point: String) throws -> Outcome {
+    /// Kills the command at a point and expects the store to be as it has to be after it.
+    func kill(at point: String) throws {
         let prepared = try shell(victim.prepare)
         guard prepared.code == 0 else { throw UnexpectedOutcome(description: "\(prepared)") }
         let words = point.split(separator: " ")
-        return try traced([
+        let outcome = try traced([
             "-o", record, "-e", "inject=\(words[0]):signal=SIGKILL:when=\(words[1])",
         ])
+        if try shell("grep -q 'killed by SIGKILL' \(record)").code == 0 { kills += 1 }
+        let complaint = try complaint()
+        #expect(complaint == nil, "killed at \(point): \(complaint ?? "")\n\(outcome)")
     }
 
     /// What is not as it has to be after a kill.
-    func complaint() throws -> String? {
+    private func complaint() throws -> String? {
         let next = try shell(victim.next)
         if next.code != 0 { return "the next command failed: \(next)" }
         let root = strata.root.string
@@ -266,9 +280,8 @@ private final class KillSweep {
         )
         if looked.code != 0 { return "\(looked.text)\(looked.errorText)" }
         // What was killed with a process may need a moment to go.
-        for _ in 0..<40 where try Program.run(["pgrep", "-f", mark]).code == 0 { usleep(50_000) }
-        let processes = try Program.run(["pgrep", "-af", mark])
-        return processes.code == 0 ? "processes are left: \(processes.text)" : nil
+        if try eventually({ try Program.run(["pgrep", "-f", mark]).code != 0 }) { return nil }
+        return "processes are left: \(try Program.run(["pgrep", "-af", mark]).text)"
     }
 
     /// Cgroups without a process that came since the start and stay.
@@ -279,9 +292,9 @@ private final class KillSweep {
             }
         }
         var left = try empty()
-        for _ in 0..<20 where !left.isEmpty {
-            usleep(100_000)
+        _ = try eventually {
             left.formIntersection(try empty())
+            return left.isEmpty
         }
         return left.sorted()
     }

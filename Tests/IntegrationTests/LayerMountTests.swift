@@ -123,10 +123,10 @@ struct LayerMountTests {
         let layer = try strata.ok("layer", "create").line
         try strata.ok("layer", "mount", layer, place)
         try Program.shell("umount \(place)")
-        for _ in 0..<200 {
-            if try strata.ok("layer", "inspect", "-f", "{{.Mountpoint}}", layer).line.isEmpty { break }
-            usleep(10_000)
+        let isFree = try eventually {
+            try strata.ok("layer", "inspect", "-f", "{{.Mountpoint}}", layer).line.isEmpty
         }
+        #expect(isFree)
         #expect(try strata("layer", "unmount", layer).errorText.contains("is not mounted"))
         try strata.ok("layer", "rm", layer)
         try expectNothingLeft(strata)

@@ -53,10 +53,7 @@ struct LifecycleTests {
         try withBusybox { strata in
             let id = try strata.ok("run", "-d", "--rm", "busybox", "/bin/sleep", "0.3").line
             try strata.ok("wait", id)
-            for _ in 0..<50 where !(try strata.ok("ps", "-aq").text.isEmpty) {
-                try Program.shell("sleep 0.1")
-            }
-            #expect(try strata.ok("ps", "-aq").text == "")
+            #expect(try eventually { try strata.ok("ps", "-aq").text.isEmpty })
         }
     }
 
@@ -64,13 +61,12 @@ struct LifecycleTests {
     func killingTheHolderEndsTheContainer() throws {
         try withBusybox { strata in
             let running = try strata.start("run", "--rm", "--name", "held", "busybox", "/bin/sleep", "1000.5")
-            for _ in 0..<100 where try strata.ok("ps", "-q").text.isEmpty { try Program.shell("sleep 0.05") }
+            #expect(try eventually { try !strata.ok("ps", "-q").text.isEmpty })
             running.signal(9)
             _ = try running.wait()
-            for _ in 0..<40 where try Program.run(["pgrep", "-x", "-f", "/bin/sleep 1000.5"]).code == 0 {
-                try Program.shell("sleep 0.05")
-            }
-            #expect(try Program.run(["pgrep", "-x", "-f", "/bin/sleep 1000.5"]).code == 1)
+            #expect(
+                try eventually { try Program.run(["pgrep", "-x", "-f", "/bin/sleep 1000.5"]).code == 1 }
+            )
             // The next writing command finds and clears what is left.
             try strata.ok("run", "--rm", "busybox", "/bin/true")
             #expect(try strata.ok("ps", "-aq").text == "")

@@ -47,18 +47,18 @@ final class RunningProgram {
 
     /// Waits until it has printed `text`.
     func waitForOutput(_ text: String) throws {
-        for _ in 0..<600 {
-            if String(decoding: try whole(output.raw), as: UTF8.self).contains(text) { return }
-            usleep(50_000)
+        let isThere = try eventually {
+            String(decoding: try whole(output.raw), as: UTF8.self).contains(text)
         }
+        if isThere { return }
         throw UnexpectedOutcome(description: "\(arguments.joined(separator: " ")): did not print \(text)")
     }
 
-    /// Waits for its end; one that lasts longer than two minutes is killed, and shows as that.
+    /// Waits for its end; one that lasts longer than five minutes is killed, and shows as that.
     func wait() throws -> Outcome {
         var status: CInt = 0
         var ended: pid_t = 0
-        for attempt in 0..<12_000 where ended == 0 {
+        for attempt in 0..<30_000 where ended == 0 {
             ended = try system("waitpid") { waitpid(pid, &status, WNOHANG) }
             if ended == 0 { usleep(attempt < 100 ? 1_000 : 10_000) }
         }

@@ -15,23 +15,24 @@ struct TerminalTests {
         try strata.importBusybox()
     }
 
-    /// Runs a verb on a terminal of its own, sends it a signal once it is in raw mode, and waits for its end.
+    /// Runs a verb on a terminal of its own, sends it a signal once the container prints a prompt or a word and the
+    /// terminal is in raw mode, and waits for its end.
     ///
     /// Prints the exit code (negative: the signal) and whether the terminal is as it was.
     private static let onTerminal = """
-        import fcntl, os, pty, signal, subprocess, sys, termios, time
+        import fcntl, os, pty, select, signal, subprocess, sys, termios, time
         master, slave = pty.openpty()
         before = termios.tcgetattr(slave)
         def own():
             os.setsid()
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
         child = subprocess.Popen(sys.argv[2:], stdin=slave, stdout=slave, stderr=slave, preexec_fn=own)
-        deadline = time.time() + 20
+        select.select([master], [], [], 60)
+        deadline = time.time() + 60
         while termios.tcgetattr(slave)[3] & termios.ICANON and child.poll() is None and time.time() < deadline:
             time.sleep(0.02)
-        time.sleep(0.3)
         child.send_signal(getattr(signal, sys.argv[1]))
-        print(child.wait(20), termios.tcgetattr(slave)[:4] == before[:4])
+        print(child.wait(60), termios.tcgetattr(slave)[:4] == before[:4])
         """
 
     private func onTerminal(_ signal: String, _ words: [String]) throws -> Outcome {
@@ -41,7 +42,7 @@ struct TerminalTests {
     /// A terminal window that is closed takes the container with it, as does any signal it dies of.
     @Test(arguments: [("SIGHUP", 129), ("SIGTERM", 143), ("SIGUSR1", 138)])
     func signalsGoToTheContainer(_ signal: String, _ code: Int) throws {
-        let script = "trap 'exit \(code)' \(signal.dropFirst(3)); while :; do sleep 0.1; done"
+        let script = "trap 'exit \(code)' \(signal.dropFirst(3)); echo ready; while :; do sleep 0.1; done"
         let outcome = try onTerminal(signal, ["run", "--rm", "-it", "busybox", "sh", "-c", script])
         #expect(outcome.line == "\(code) True", "\(outcome)")
         #expect(try strata.ok("ps", "-aq").text == "")

@@ -114,9 +114,9 @@ struct ContainerTests {
         #expect(try store.driver(driver).list().count == 1)
         // A program that another test starts at this moment holds copies of our locks until it runs.
         var removed = 0
-        for _ in 0..<200 where removed == 0 {
+        _ = eventually {
             removed = store.recover().layers.count
-            if removed == 0 { usleep(10_000) }
+            return removed != 0
         }
         #expect(removed == 1)
         #expect(try store.driver(driver).list() == [])

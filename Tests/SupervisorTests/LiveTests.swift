@@ -140,8 +140,14 @@ struct LiveSupervisorTests {
         let connection = try #require(try ControlConnection.connect(container.run))
         try connection.pause()
         #expect(try connection.status()["paused"]?.bool == true)
-        usleep(50_000)  // what was in the pipe gets to the log
-        let before = try container.lines().count
+        // What was in the pipe gets to the log.
+        var before = try container.lines().count
+        let isStill = try eventually {
+            usleep(200_000)
+            defer { before = (try? container.lines().count) ?? 0 }
+            return try container.lines().count == before
+        }
+        #expect(isStill)
         usleep(150_000)
         #expect(try container.lines().count == before)
         try connection.resume()

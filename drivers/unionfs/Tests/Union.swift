@@ -54,7 +54,7 @@ struct Union {
         posix_spawn_file_actions_adddup2(&actions, output.raw, 1)
         posix_spawn_file_actions_adddup2(&actions, output.raw, 2)
         let words = [
-            "timeout", "100", "unshare", "-m", "--propagation", "private", "bash", "-c", script, "union",
+            "timeout", "300", "unshare", "-m", "--propagation", "private", "bash", "-c", script, "union",
             path,
         ]
         var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
