@@ -18,6 +18,7 @@ import changed_image
 import load
 
 OURS = "strata overlay2"
+UNION = "strata-unionfs"
 
 
 class Results:
@@ -39,6 +40,17 @@ class Results:
             rows.append("| " + " | ".join(cells) + " |")
         self.tables.append("\n".join(rows))
         print("\n" + self.tables[-1], flush=True)
+
+    def keep(self, page):
+        """Takes over the tables of an earlier page whose jobs were not measured now."""
+        for table in open(page).read().split("\n### ")[1:]:
+            title = table.split("\n", 1)[0]
+            rows = [[cell.strip(" *") for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| ")][1:]
+            if title in self.medians or not rows:
+                continue
+            self.tables.append("### " + table.rstrip())
+            self.medians[title] = {row[0]: float(row[1]) / 1e3 for row in rows}
+            self.bases[title] = OURS if OURS in self.medians[title] else UNION
 
     def summary(self):
         """One table: what Strata takes, and how many times that each peer takes."""
@@ -172,7 +184,7 @@ UNION_JOBS = ["create 10,000", "unlink 5,000 lower files", "chown -R of 20,000 l
 
 def union_job(results, rounds):
     """Work in a mounted union: ours in user space, the other one there, and the kernel's."""
-    unions = started(results, [lambda: engines.UnionMount("strata-unionfs", "ours"),
+    unions = started(results, [lambda: engines.UnionMount(UNION, "ours"),
                                lambda: engines.UnionMount("fuse-overlayfs", "fuse-overlayfs", "fuse-overlayfs"),
                                lambda: engines.UnionMount("kernel overlay", "overlay")])
     lower = engines.unionfs.prepare()
@@ -186,8 +198,8 @@ def union_job(results, rounds):
                 unions.remove(union)
                 results.notes.append(f"work in a union with {union.name} ({str(reason).strip().splitlines()[-1][:160]})")
     for job in UNION_JOBS:
-        if "strata-unionfs" in times.get(job, {}):
-            results.add(f"union in user space: {job}", times[job], base="strata-unionfs")
+        if UNION in times.get(job, {}):
+            results.add(f"union in user space: {job}", times[job], base=UNION)
 
 
 def versions(everything):
@@ -205,6 +217,8 @@ def publish(results, everything, directory, readme):
     """Writes the dated page, and its summary between the two marks of the README."""
     os.makedirs(directory, exist_ok=True)
     name = f"{datetime.date.today()}.md"
+    if os.path.exists(f"{directory}/{name}"):
+        results.keep(f"{directory}/{name}")
     with open(f"{directory}/{name}", "w") as page:
         page.write(results.text(versions(everything)))
     print(f"\nwritten to {directory}/{name}")

@@ -70,8 +70,8 @@ extension Report {
     ) -> [String] {
         let unit = figure.unit
         let isTime = unit == .nanoseconds
-        let ratio = best.flatMap { distribution(figure, $0.driver) }
-            .map { Decimals.fixed(Double(values.median) / Double(max(1, $0.median)), places: 2) }
+        let least = best.flatMap { distribution(figure, $0.driver)?.median } ?? 0
+        let ratio = least > 0 ? Decimals.fixed(Double(values.median) / Double(least), places: 2) : nil
         return [
             figure.name, driver, unit.text(values.median), unit.text(values.p10), unit.text(values.p90),
             isTime ? unit.text(values.cpu) : "-", isTime ? Human.size(values.written) : "-",
