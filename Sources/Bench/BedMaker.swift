@@ -53,7 +53,12 @@ final class BedMaker {
         }
         let directory = try directory(for: choice, label, below: scratch)
         let found = choice.entry.type.probe(home: directory.appending("root"))
-        if case .unavailable = found, let bed = elsewhere(choice, image, label) { return bed }
+        if case .unavailable(let reason, let remedy) = found {
+            if let bed = elsewhere(choice, image, label) { return bed }
+            // That no other file system could be made may be all that is wrong.
+            let others = LoopFileSystem.types.compactMap { failures[$0] }.prefix(1).map { "; \($0)" }
+            throw StorageError(.unsupported, reason + others.joined(), remedy: remedy)
+        }
         try check(found)
         return bed(choice, image, directory, nil)
     }

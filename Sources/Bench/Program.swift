@@ -21,7 +21,7 @@ struct Program: Sendable {
     func run(_ arguments: [String]) throws -> Outcome {
         let running = try start(arguments)
         let outcome = try running.wait()
-        if outcome.status != 0 { throw Self.failure(words + arguments, outcome) }
+        if outcome.status != 0 { throw failure(arguments, outcome) }
         return outcome
     }
 
@@ -37,7 +37,7 @@ struct Program: Sendable {
         for process in running {
             do {
                 let outcome = try process.wait()
-                if outcome.status != 0 { throw Self.failure(words + arguments, outcome) }
+                if outcome.status != 0 { throw failure(arguments, outcome) }
                 total.cpu += outcome.sample.cpu
                 total.written += outcome.sample.written
             } catch { firstError = firstError ?? error }
@@ -105,11 +105,11 @@ struct Program: Sendable {
         return Running(process: process, start: start, output: output)
     }
 
-    private static func failure(_ words: [String], _ outcome: Outcome) -> StorageError {
+    /// By the program's name and the verb: the paths between them are the benchmark's own.
+    private func failure(_ arguments: [String], _ outcome: Outcome) -> StorageError {
+        let name = words.first.map { FilePath($0).lastComponent?.string ?? $0 } ?? ""
+        let verb = arguments.first.map { $0.hasPrefix("-") ? "" : " " + $0 } ?? ""
         let line = outcome.output.split(separator: "\n").last.map(String.init) ?? "it said nothing"
-        return StorageError(
-            .system,
-            "run \(words.joined(separator: " ")): exit status \(outcome.status): \(line)"
-        )
+        return StorageError(.system, "\(name)\(verb), exit status \(outcome.status): \(line)")
     }
 }
