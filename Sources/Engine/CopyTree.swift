@@ -16,13 +16,18 @@ struct CopySource {
     private let label: String
 
     /// - Parameter root: what `/` is; `nil` for the host's.
-    static func open(_ path: FilePath, in root: CInt?, label: String, followsLink: Bool) throws -> CopySource
-    {
+    static func open(
+        _ path: FilePath,
+        in root: CInt?,
+        label: String,
+        _ options: Engine.CopyOptions
+    ) throws -> CopySource {
         try doing("copy \(label)") {
             let isContent = path.string.hasSuffix("/.") || path.string == "."
             let name = lastName(of: path)
-            let path = followsLink ? try target(of: path, in: root) : path
-            let found = try openPath(path, in: root, CLINUX_O_PATH | (isContent ? 0 : O_NOFOLLOW))
+            let path = options.followsLink || options.wantsDirectory ? try followed(path, in: root) : path
+            let kind = options.wantsDirectory ? O_DIRECTORY : 0
+            let found = try openPath(path, in: root, CLINUX_O_PATH | kind | (isContent ? 0 : O_NOFOLLOW))
             let status = try Files.status(of: found.raw)
             if status.kind == .directory {
                 let tree = SharedFD(try Files.open(".", below: found.raw, O_RDONLY | O_DIRECTORY))
@@ -44,24 +49,8 @@ struct CopySource {
         }
     }
 
-    /// Where a chain of symlinks at the end of `path` leads; each is resolved inside the root.
-    private static func target(of path: FilePath, in root: CInt?) throws -> FilePath {
-        var path = path
-        for _ in 0..<40 {
-            guard let name = lastName(of: path) else { return path }
-            let parent = try openPath(path.removingLastComponent(), in: root, CLINUX_O_PATH | O_DIRECTORY)
-            guard try Files.status(name, below: parent.raw)?.kind == .symlink else { return path }
-            let link = try Files.readLink(name, below: parent.raw).map { CChar(bitPattern: $0) } + [0]
-            path = link.withUnsafeBufferPointer { text in
-                text.baseAddress.map { path.removingLastComponent().pushing(FilePath(platformString: $0)) }
-                    ?? path
-            }
-        }
-        throw SystemError("open", path.string, .tooManySymbolicLinkLevels)
-    }
-
     /// The entries, with `target` as the path of the source itself.
-    func entries(as target: TreePath, owner: (UInt32, UInt32)?) -> RenamedEntries {
+    func entries(as target: TreePath, owner: @escaping CopiedOwner) -> RenamedEntries {
         let stream = ChangeStream(changes, label: label)
         return RenamedEntries(
             stream,
@@ -90,14 +79,27 @@ struct CopyTarget {
     }
 
     /// Docker's rules: into an existing directory, over an existing file, or under a new name in an existing directory.
-    func receive(_ source: CopySource, owner: (UInt32, UInt32)?) throws {
+    ///
+    /// A symlink as the target stands for what it leads to, be it there or not.
+    func receive(_ source: CopySource, owner: @escaping CopiedOwner) throws {
+        do {
+            try place(source, owner)
+        } catch let error as StorageError where error.code == .noSpace && root == nil {
+            let remedy = "free space there, or copy to another place"
+            throw StorageError(.noSpace, error.message, remedy: remedy, errno: error.errno)
+        }
+    }
+
+    private func place(_ source: CopySource, _ owner: @escaping CopiedOwner) throws {
         try doing("copy to \(label)") {
             let kind = try kindOfTarget()
             if kind == .directory {
                 let directory = try openPath(path, in: root, O_RDONLY | O_DIRECTORY)
                 return try apply(source.entries(as: source.name ?? .root, owner: owner), below: directory.raw)
             }
-            guard let name = lastName(of: path), kind != nil || !path.string.hasSuffix("/.") else {
+            let isDirectory = path.string.hasSuffix("/.")
+            let path = isDirectory ? path : try followed(path, in: root)
+            guard let name = lastName(of: path), kind != nil || !isDirectory else {
                 throw EngineError(.notFound, "copy to \(label): no such directory")
             }
             if kind != nil, source.isDirectory {
@@ -131,6 +133,22 @@ private func openPath(_ path: FilePath, in root: CInt?, _ flags: CInt) throws(Sy
     return try Files.open(path, flags)
 }
 
+/// Where a chain of symlinks at the end of `path` leads; each is resolved inside the root.
+private func followed(_ path: FilePath, in root: CInt?) throws -> FilePath {
+    var path = path
+    for _ in 0..<40 {
+        guard let name = lastName(of: path) else { return path }
+        let parent = try openPath(path.removingLastComponent(), in: root, CLINUX_O_PATH | O_DIRECTORY)
+        guard try Files.status(name, below: parent.raw)?.kind == .symlink else { return path }
+        let link = try Files.readLink(name, below: parent.raw).map { CChar(bitPattern: $0) } + [0]
+        path = link.withUnsafeBufferPointer { text in
+            text.baseAddress.map { path.removingLastComponent().pushing(FilePath(platformString: $0)) }
+                ?? path
+        }
+    }
+    throw SystemError("open", path.string, .tooManySymbolicLinkLevels)
+}
+
 private func lastName(of path: FilePath) -> TreePath? {
     guard let last = path.lexicallyNormalized().lastComponent, last.kind == .regular else { return nil }
     return last.withPlatformString {
@@ -138,24 +156,48 @@ private func lastName(of path: FilePath) -> TreePath? {
     }
 }
 
+/// What the owner of a file becomes.
+typealias CopiedOwner = (_ uid: UInt32, _ gid: UInt32) throws -> (uid: UInt32, gid: UInt32)
+
+/// Entries with other owners.
+final class OwnedEntries: LayerEntrySource {
+    private let source: any LayerEntrySource
+    private let owner: CopiedOwner
+
+    init(_ source: any LayerEntrySource, owner: @escaping CopiedOwner) {
+        self.source = source
+        self.owner = owner
+    }
+
+    var label: String { source.label }
+
+    func next() throws -> LayerEntry? {
+        guard var entry = try source.next() else { return nil }
+        (entry.uid, entry.gid) = try owner(entry.uid, entry.gid)
+        return entry
+    }
+
+    func readContent(_ body: (UnsafeRawBufferPointer) throws -> Void) throws { try source.readContent(body) }
+
+    func writeContent(to file: CInt) throws { try source.writeContent(to: file) }
+}
+
 /// Entries under another path and with other owners.
 final class RenamedEntries: LayerEntrySource {
     private let source: any LayerEntrySource
     private let target: TreePath
     private let original: TreePath
-    private let owner: (UInt32, UInt32)?
 
     /// - Parameter original: what the source calls the thing that is to be `target`.
     init(
         _ source: any LayerEntrySource,
         as target: TreePath,
         replacing original: TreePath = .root,
-        owner: (UInt32, UInt32)?
+        owner: @escaping CopiedOwner
     ) {
-        self.source = source
+        self.source = OwnedEntries(source, owner: owner)
         self.target = target
         self.original = original
-        self.owner = owner
     }
 
     var label: String { source.label }
@@ -175,7 +217,6 @@ final class RenamedEntries: LayerEntrySource {
             case .hardLink(let link): entry.kind = .hardLink(target: renamed(link))
             default: break
             }
-            if let owner { (entry.uid, entry.gid) = owner }
             return entry
         }
         return nil

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import Synchronization
+import SystemPackage
 
 /// The program's standard output and error.
 struct Console: Sendable {
@@ -16,7 +18,15 @@ struct Console: Sendable {
 
     func write(_ bytes: [UInt8]) { bytes.withUnsafeBytes { write($0) } }
 
-    /// Writes all of it; gives up silently when nobody can receive it any more, since there is no one to tell.
+    /// Why something of the output got lost, unless nobody wanted to read it.
+    static var outputFailure: Errno? {
+        let code = failure.load(ordering: .relaxed)
+        return code == 0 || code == EPIPE ? nil : Errno(rawValue: code)
+    }
+
+    private static let failure = Atomic<CInt>(0)
+
+    /// Writes all of it, or gives up: of the output it is remembered why.
     private func write(_ bytes: UnsafeRawBufferPointer) {
         var rest = bytes[...]
         while !rest.isEmpty {
@@ -26,7 +36,12 @@ struct Console: Sendable {
                 rest.count
             )
             if count < 0, errno == EINTR { continue }
-            guard count > 0 else { return }
+            guard count > 0 else {
+                if descriptor == Self.output.descriptor {
+                    Self.failure.store(count < 0 ? errno : EIO, ordering: .relaxed)
+                }
+                return
+            }
             rest = rest.dropFirst(count)
         }
     }

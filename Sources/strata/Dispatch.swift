@@ -6,6 +6,13 @@ import Supervisor
 /// From the words of a command line to an exit status.
 enum Dispatch {
     static func run(_ words: [Word]) -> Int32 {
+        let status = interpret(words)
+        guard status == 0, let failure = Console.outputFailure else { return status }
+        Console.errors.write("\(Strata.program.name): write standard output: \(failure)\n")
+        return 1
+    }
+
+    private static func interpret(_ words: [Word]) -> Int32 {
         do throws(UsageError) {
             switch try Strata.program.interpret(words) {
             case .version:

@@ -34,12 +34,11 @@ enum CpVerb: Verb {
         let engine = try parsed.engine(.write)
         let source = try place(parsed.words[0], standard: STDIN_FILENO)
         let target = try place(asDirectory(parsed.words[1]), standard: STDOUT_FILENO)
-        try engine.copy(
-            from: source,
-            to: target,
-            keepsOwners: parsed.flag("archive"),
-            followsLink: parsed.flag("follow-link")
-        )
+        var options = Engine.CopyOptions()
+        options.keepsOwners = parsed.flag("archive")
+        options.followsLink = parsed.flag("follow-link")
+        options.wantsDirectory = parsed.words[0].bytes.last == UInt8(ascii: "/")
+        try engine.copy(from: source, to: target, options)
         return 0
     }
 
