@@ -5,6 +5,7 @@ import Images
 import JSON
 import LinuxSys
 import Runtime
+import SystemPackage
 
 extension ContainerConfig {
     /// Merges an image's configuration with the user's options by Docker's rules.
@@ -27,15 +28,28 @@ extension ContainerConfig {
         userNamespace = options.userNamespace
         network = options.network
         binds = options.volumes
-        for text in binds { _ = try BindMount(parsing: text) }
         temporaryFileSystems = options.temporaryFileSystems
-        for text in temporaryFileSystems { _ = try TemporaryFileSystem(parsing: text) }
+        try refuseTwoMountsAtOnePlace()
         try takeLimits(options)
         addedCapabilities = options.addedCapabilities
         droppedCapabilities = options.droppedCapabilities
         securityOptions = options.securityOptions
         storageOptions = options.storageOptions
         log = try LogSettings(driver: options.logDriver, options: options.logOptions)
+    }
+
+    /// Reads what is to be mounted, each at a place of its own.
+    private func refuseTwoMountsAtOnePlace() throws {
+        var targets: Set<FilePath> = []
+        let wanted =
+            try binds.map { try BindMount(parsing: $0).target }
+            + temporaryFileSystems.map { try TemporaryFileSystem(parsing: $0).target }
+        for target in wanted where !targets.insert(FilePath(target).lexicallyNormalized()).inserted {
+            throw EngineError(
+                .usage,
+                "Duplicate mount point: \(target): give each --volume and --tmpfs its own"
+            )
+        }
     }
 
     private mutating func takeProcess(

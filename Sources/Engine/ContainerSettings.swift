@@ -61,6 +61,9 @@ struct BindMount: Hashable, Sendable {
         guard (2...3).contains(parts.count) else {
             throw EngineError(.usage, "invalid volume specification: '\(text)': give SOURCE:TARGET[:ro]")
         }
+        guard !parts.contains("") else {
+            throw EngineError(.usage, "invalid volume specification: '\(text)': empty section between colons")
+        }
         guard parts[0].hasPrefix("/") else {
             throw EngineError(
                 .usage,
@@ -78,7 +81,11 @@ struct BindMount: Hashable, Sendable {
         target = parts[1]
         readOnly = false
         propagation = "rprivate"
-        for option in parts.count == 3 ? parts[2].split(separator: ",") : [] {
+        let options = parts.count == 3 ? parts[2].split(separator: ",", omittingEmptySubsequences: false) : []
+        guard !(options.contains("ro") && options.contains("rw")) else {
+            throw EngineError(.usage, "invalid volume specification: '\(text)': invalid mode: \(parts[2])")
+        }
+        for option in options {
             switch option {
             case "ro": readOnly = true
             case "rw": readOnly = false

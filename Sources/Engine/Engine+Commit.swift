@@ -27,7 +27,7 @@ extension Engine {
     ///
     /// The container lives on. Cost: that of the changes.
     package func commit(_ options: CommitOptions) throws -> Digest {
-        let reference = try options.reference.map { try Reference(parsing: $0).tagged }
+        let reference = try options.reference.map { try Reference(naming: $0) }
         let changes = try ConfigChanges(options.changes)
         let record = try containers.find(options.container)
         guard let parentID = Digest(record.image) else {

@@ -109,7 +109,8 @@ extension Engine {
         var process = spec.process
         process.args = options.command
         process.terminal = options.terminal
-        process.cwd = options.workingDirectory ?? spec.process.cwd
+        let directory = options.workingDirectory ?? ""
+        process.cwd = directory.isEmpty ? spec.process.cwd : directory
         guard process.cwd.hasPrefix("/") else {
             throw EngineError(
                 .usage,

@@ -176,10 +176,7 @@ extension ImageStore {
     /// Gives the image `source` one more name, taking it from whatever had it.
     package func tag(_ source: String, as target: String) throws {
         let image = try resolve(source)
-        let reference = try Reference(parsing: target)
-        guard reference.digest == nil else {
-            throw StorageError(.invalid, "refusing to create a tag with a digest reference")
-        }
+        let reference = try Reference(naming: target)
         try database.transaction(durable: isDurable) { transaction in
             guard
                 try transaction.first(
@@ -190,7 +187,7 @@ extension ImageStore {
             else {
                 throw StorageError(.notFound, "No such image: \(source)")
             }
-            try Self.insert([reference.tagged], for: image.id, in: transaction)
+            try Self.insert([reference], for: image.id, in: transaction)
         }
         try writeIndex()
     }

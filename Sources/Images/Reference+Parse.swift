@@ -36,6 +36,15 @@ extension Reference {
         self.init(domain: String(domain), path: String(remainder), tag: tag, digest: digest)
     }
 
+    /// Parses a name that an image is to get, `:latest` unless it says a tag; a digest is nobody's to give.
+    package init(naming text: String) throws(StorageError) {
+        let reference = try Reference(parsing: text)
+        guard reference.digest == nil else {
+            throw StorageError(.invalid, "refusing to create a tag with a digest reference")
+        }
+        self = reference.tagged
+    }
+
     private static func invalid(_ why: String) -> StorageError {
         StorageError(.invalid, "invalid reference format: \(why)")
     }

@@ -42,9 +42,11 @@ package struct StorageError: Error, Sendable, CustomStringConvertible {
 
     /// - Parameter doing: what was tried on what, e.g. `unpack layer sha256:12ab… entry usr/bin/su`.
     package init(_ cause: SystemError, doing: String, remedy: String? = nil) {
+        let text = "\(cause)"
         self.init(
             Code(cause.errno),
-            "\(doing): \(cause)",
+            // What was done may be the one call that failed.
+            text.hasPrefix("\(doing): ") ? text : "\(doing): \(text)",
             remedy: remedy ?? Self.remedy(cause.errno),
             errno: cause.errno
         )

@@ -66,7 +66,7 @@ struct ImageFilter {
     }
 }
 
-/// `*` and `?` in filters.
+/// `*` and `?` in filters; neither stands for a slash.
 enum Wildcard {
     static func matches(_ pattern: String, _ text: String) -> Bool {
         let pattern = Array(pattern.utf8)
@@ -74,14 +74,17 @@ enum Wildcard {
         var p = 0
         var t = 0
         var star: (p: Int, t: Int)?
+        let slash = UInt8(ascii: "/")
         while t < text.count {
             if p < pattern.count, pattern[p] == UInt8(ascii: "*") {
                 star = (p, t)
                 p += 1
-            } else if p < pattern.count, pattern[p] == UInt8(ascii: "?") || pattern[p] == text[t] {
+            } else if p < pattern.count,
+                pattern[p] == UInt8(ascii: "?") && text[t] != slash || pattern[p] == text[t]
+            {
                 p += 1
                 t += 1
-            } else if let last = star {
+            } else if let last = star, text[last.t] != slash {
                 star = (last.p, last.t + 1)
                 p = last.p + 1
                 t = last.t + 1

@@ -73,6 +73,8 @@ enum Strata {
         VerbEntry("logs", aliases: ["container logs"], LogsVerb.self),
         VerbEntry("rm", aliases: ["container rm", "container remove"], RmVerb.self),
         VerbEntry("inspect", InspectVerb.self),
+        VerbEntry("container inspect", ContainerInspectVerb.self),
+        VerbEntry("image inspect", ImageInspectVerb.self),
         VerbEntry("export", aliases: ["container export"], ExportVerb.self),
         VerbEntry("cp", aliases: ["container cp"], CpVerb.self),
         VerbEntry("save", aliases: ["image save"], SaveVerb.self),

@@ -77,6 +77,9 @@ struct DockerMannerTests {
         (["--cpuset-cpus", "4095"], "Requested CPUs are not available - requested 4095, available: 0"),
         (["--cpuset-cpus", "1-0"], "invalid format"), (["--cpuset-cpus", "x"], "invalid format"),
         (["--cpuset-cpus", "0,"], "invalid format"),
+        (["-e", ""], "invalid environment variable"), (["-e", "=x"], "invalid environment variable"),
+        (["-v", "/tmp:/v:ro,rw"], "invalid mode: ro,rw"), (["-v", ":/v"], "empty section"),
+        (["-v", "/tmp:/v", "--tmpfs", "/v/"], "Duplicate mount point: /v/"),
     ])
     func wrongOptionsAreRefused(_ flags: [String], _ text: String) throws {
         let command = [Strata.program] + strata.flags + ["run", "--rm"] + flags + ["busybox", "true"]
@@ -92,6 +95,7 @@ struct DockerMannerTests {
         expect(try strata("exec", "work", "/etc/passwd"), code: 126, saying: "/etc/passwd")
         expect(try strata("exec", "-u", "nobody2", "work", "id"), code: 126, saying: "nobody2")
         expect(try strata("exec", "-w", "rel", "work", "pwd"), code: 1, saying: "absolute")
+        #expect(try strata.ok("exec", "-w", "", "work", "pwd").line == "/")
         #expect(try strata("exec", "work", "sh", "-c", "exit 7").code == 7)
         #expect(try strata("exec", "work", "sh", "-c", "kill -9 $$").code == 137)
         try strata.ok("rm", "-f", "work")
@@ -150,6 +154,33 @@ struct DockerMannerTests {
             {{range $name, $network := .NetworkSettings.Networks}}{{$name}}={{$network.IPAddress}}{{end}}
             """
         #expect(try strata.ok("inspect", "-f", format, "work").line == "|no|false|0|0|none=")
+    }
+
+    @Test func whatInspectShowsIsTaken() throws {
+        try strata.ok("run", "--name", "/work", "busybox", "echo", "hi")
+        #expect(try strata.ok("inspect", "-f", "{{.Name}}", "/work").line == "/work")
+        #expect(
+            try strata.ok("logs", "--since", "2020-01-02", "--until", "2999-01-02T10:00", "work").line == "hi"
+        )
+        #expect(try strata.ok("logs", "--since", "2999-01-02", "work").line == "")
+        try strata.ok("stop", "--time", "1", "/work")
+        try strata.ok("rm", "/work")
+    }
+
+    @Test func imagesAreCalledWhatLeadsToThem() throws {
+        try strata.ok("create", "--name", "work", "busybox")
+        try strata.ok("tag", "busybox", "kept")
+        try strata.ok("tag", "busybox", "kept/too")
+        #expect(try strata.ok("ps", "-a", "--format", "{{.Image}}").line == "busybox")
+        try strata.ok("rmi", "busybox")
+        let id = try strata.ok("image", "inspect", "-f", "{{.Id}}", "kept").line
+        #expect(try strata.ok("ps", "-a", "--format", "sha256:{{.Image}}").line == String(id.prefix(19)))
+        #expect(try strata.ok("images", "--format", "{{.Repository}}", "k*").lines == ["kept"])
+        #expect(try strata.ok("images", "--format", "{{.Repository}}", "k*/?oo").lines == ["kept/too"])
+        #expect(try strata.ok("container", "inspect", "-f", "{{.Image}}", "work").line == id)
+        expect(try strata("commit", "work", "new@\(id)"), code: 1, saying: "with a digest reference")
+        expect(try strata("image", "inspect", "work"), code: 1, saying: "No such image: work")
+        expect(try strata("container", "inspect", "kept"), code: 1, saying: "No such container: kept")
     }
 
     @Test func removingWhatIsNotThere() throws {

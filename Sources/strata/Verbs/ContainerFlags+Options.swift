@@ -13,9 +13,12 @@ extension ContainerOptions {
         let words = parsed.arguments
         image = words.first ?? ""
         command = Array(words.dropFirst())
-        name = parsed.string("name").flatMap { $0.isEmpty ? nil : $0 }
+        // Docker shows names with a slash before them, and takes them so.
+        name = parsed.string("name").map { $0.hasPrefix("/") ? String($0.dropFirst()) : $0 }
+        if name?.isEmpty == true { name = nil }
         entrypoint = parsed.isSet("entrypoint") ? parsed.string("entrypoint") ?? "" : nil
-        environment = try EnvironmentFile.variables(parsed.wordList("env-file")) + parsed.list("env")
+        environment =
+            try EnvironmentFile.variables(parsed.wordList("env-file")) + EnvironmentFile.given(parsed)
         workingDirectory = parsed.string("workdir")
         user = parsed.string("user")
         hostname = parsed.string("hostname").flatMap { $0.isEmpty ? nil : $0 }
@@ -42,9 +45,6 @@ extension ContainerOptions {
         storageOptions = parsed.pairs("storage-opt").map { "\($0.key)=\($0.value)" }
         stopSignal = parsed.string("stop-signal")
         stopTimeout = parsed.int("stop-timeout").map { Int(clamping: $0) }
-        for text in environment where text.hasPrefix("=") {
-            throw EngineError(.usage, "invalid environment variable: \(text)")
-        }
         for text in labels where text.isEmpty || text.hasPrefix("=") {
             throw EngineError(.usage, "invalid label '\(text)': empty name")
         }
@@ -60,6 +60,15 @@ extension ContainerOptions {
 
 /// `--env-file`: a variable a line, `#` begins a comment.
 enum EnvironmentFile {
+    /// What `--env` gives, beside the files.
+    static func given(_ parsed: Parsed) throws -> [String] {
+        let variables = parsed.list("env")
+        for text in variables where text.isEmpty || text.hasPrefix("=") {
+            throw EngineError(.usage, "invalid environment variable '\(text)': give NAME or NAME=VALUE")
+        }
+        return variables
+    }
+
     static func variables(_ files: [Word]) throws -> [String] {
         var variables: [String] = []
         for file in files {

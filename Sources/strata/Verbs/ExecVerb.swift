@@ -30,7 +30,8 @@ enum ExecVerb: Verb {
     static func run(_ parsed: Parsed) throws -> Int32 {
         let words = parsed.arguments
         var options = ExecOptions(container: words[0], command: Array(words.dropFirst()))
-        options.environment = try EnvironmentFile.variables(parsed.wordList("env-file")) + parsed.list("env")
+        options.environment =
+            try EnvironmentFile.variables(parsed.wordList("env-file")) + EnvironmentFile.given(parsed)
         options.user = parsed.string("user")
         options.workingDirectory = parsed.string("workdir")
         options.terminal = parsed.flag("tty")

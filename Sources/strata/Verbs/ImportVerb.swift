@@ -30,7 +30,7 @@ enum ImportVerb: Verb {
         let source = parsed.words[0]
         var options = ImageImport(label: source.text == "-" ? "standard input" : source.text)
         if parsed.words.count > 1 {
-            options.references = [try Reference(parsing: parsed.arguments[1]).tagged]
+            options.references = [try Reference(naming: parsed.arguments[1])]
         }
         options.changes = try ConfigChanges(parsed.list("change"))
         options.message = parsed.string("message") ?? "Imported from \(source.text)"

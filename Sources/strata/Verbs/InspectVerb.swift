@@ -17,9 +17,11 @@ enum InspectVerb: Verb {
         completes: [.containerOrImage]
     )
 
-    static func run(_ parsed: Parsed) throws -> Int32 {
+    static func run(_ parsed: Parsed) throws -> Int32 { try inspect(parsed, type: parsed.string("type")) }
+
+    /// - Parameter type: `nil`: whatever has the name, a container before an image.
+    fileprivate static func inspect(_ parsed: Parsed, type: String?) throws -> Int32 {
         let engine = try parsed.engine(.read)
-        let type = parsed.string("type")
         return try Inspection.print(parsed.arguments, format: parsed.string("format")) { name in
             switch type {
             case "container": return try engine.inspectContainer(name, withSizes: parsed.flag("size"))
@@ -28,4 +30,30 @@ enum InspectVerb: Verb {
             }
         }
     }
+}
+
+enum ContainerInspectVerb: Verb {
+    static let declaration = VerbDeclaration(
+        "Display detailed information on one or more containers",
+        usage: ["CONTAINER [CONTAINER...]"],
+        arguments: .atLeast(1),
+        flags: [SharedFlags.format, Flag("size", "s", .bool, "Display total file sizes")],
+        examples: [.init("strata container inspect -f '{{.State.Pid}}' web", "Show one value")],
+        completes: [.container]
+    )
+
+    static func run(_ parsed: Parsed) throws -> Int32 { try InspectVerb.inspect(parsed, type: "container") }
+}
+
+enum ImageInspectVerb: Verb {
+    static let declaration = VerbDeclaration(
+        "Display detailed information on one or more images",
+        usage: ["IMAGE [IMAGE...]"],
+        arguments: .atLeast(1),
+        flags: [SharedFlags.format],
+        examples: [.init("strata image inspect -f '{{json .Config.Env}}' base", "Show one value")],
+        completes: [.image]
+    )
+
+    static func run(_ parsed: Parsed) throws -> Int32 { try InspectVerb.inspect(parsed, type: "image") }
 }

@@ -46,6 +46,7 @@ enum PsVerb: Verb {
         let fields = Fields(
             engine: engine,
             now: .now,
+            images: ImageNames(engine),
             isFull: parsed.flag("no-trunc"),
             showsSize: parsed.flag("size")
         )
@@ -65,6 +66,7 @@ enum PsVerb: Verb {
     private struct Fields {
         let engine: Engine
         let now: Timestamp
+        let images: ImageNames
         /// Nothing is cut off.
         let isFull: Bool
         let showsSize: Bool
@@ -74,7 +76,7 @@ enum PsVerb: Verb {
             return switch name {
             case "ID": isFull ? record.id : record.shortID
             case "Names": record.name
-            case "Image": record.imageReference
+            case "Image": try images.name(for: record)
             case "Command": command(container.command)
             case "CreatedAt": Human.date(Timestamp(nanosecondsSince1970: record.created).rfc3339)
             case "CreatedSince", "RunningFor":
