@@ -46,7 +46,9 @@ extension Engine {
             try Files.open("/proc/\(holder.pid)/root", O_RDONLY | O_DIRECTORY)
         }
         let spec = try spec(of: record, root: root.raw)
-        let process = try Self.entering { () throws -> Spec.Process in
+        // As Docker: whoever does not wait for the program learns only that it did not start.
+        let failure: Int32? = options.detached ? 1 : nil
+        let process = try Self.entering(failingWith: failure) { () throws -> Spec.Process in
             try self.process(options, record, spec, root: root.raw)
         }
         var start = StartOptions(cache: self.root.path.appending("cache"), cgroup: spec.linux.cgroupsPath)
@@ -54,7 +56,7 @@ extension Engine {
             start.parentDeathSignal = nil
             let null = try Files.open("/dev/null", O_RDWR)
             start.io = .descriptors(input: null.raw, output: null.raw, error: null.raw)
-            _ = try Self.entering {
+            _ = try Self.entering(failingWith: failure) {
                 try Container.exec(process, in: spec, pidfd: first.raw, options: start).finish()
             }
             return 0
@@ -77,11 +79,14 @@ extension Engine {
     }
 
     /// As Docker: 127 for a program that is not there, 126 for whatever else keeps it from running.
-    private static func entering<T: ~Copyable>(_ body: () throws -> T) throws -> T {
+    private static func entering<T: ~Copyable>(
+        failingWith code: Int32? = nil,
+        _ body: () throws -> T
+    ) throws -> T {
         do {
             return try body()
         } catch let error as RuntimeError {
-            throw StartFailure(error.description, code: error.exitCode == 127 ? 127 : 126)
+            throw StartFailure(error.description, code: code ?? (error.exitCode == 127 ? 127 : 126))
         }
     }
 

@@ -96,6 +96,8 @@ struct DockerMannerTests {
         expect(try strata("exec", "-u", "nobody2", "work", "id"), code: 126, saying: "nobody2")
         expect(try strata("exec", "-w", "rel", "work", "pwd"), code: 1, saying: "absolute")
         #expect(try strata.ok("exec", "-w", "", "work", "pwd").line == "/")
+        expect(try strata("exec", "-d", "work", "nosuch"), code: 1, saying: "nosuch")
+        expect(try strata("exec", "-d", "-u", "nobody2", "work", "id"), code: 1, saying: "nobody2")
         #expect(try strata("exec", "work", "sh", "-c", "exit 7").code == 7)
         #expect(try strata("exec", "work", "sh", "-c", "kill -9 $$").code == 137)
         try strata.ok("rm", "-f", "work")
