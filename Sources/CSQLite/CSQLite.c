@@ -120,17 +120,27 @@ int csqlite_wait_when_busy(sqlite3 *db)
 	return sqlite3_busy_handler(db, wait_a_little, NULL);
 }
 
-static int after_commit(void *threshold, sqlite3 *db, const char *schema, int pages)
+void csqlite_truncate_wal(sqlite3 *db, struct csqlite_wal *wal)
 {
-	if (pages < (int)(long)threshold)
-		return SQLITE_OK;
+	if (wal->pages < wal->most_pages)
+		return;
 	sqlite3_busy_handler(db, NULL, NULL); /* a reader in the way is no reason to wait */
-	sqlite3_wal_checkpoint_v2(db, schema, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	if (sqlite3_wal_checkpoint_v2(db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) == SQLITE_OK)
+		wal->pages = 0;
 	csqlite_wait_when_busy(db);
+}
+
+static int after_commit(void *state, sqlite3 *db, const char *schema, int pages)
+{
+	struct csqlite_wal *wal = state;
+	(void)schema; /* there is one */
+	wal->pages = pages;
+	if (!wal->is_left)
+		csqlite_truncate_wal(db, wal);
 	return SQLITE_OK;
 }
 
-void csqlite_truncate_wal_after(sqlite3 *db, int pages)
+void csqlite_keep_wal_short(sqlite3 *db, struct csqlite_wal *wal)
 {
-	sqlite3_wal_hook(db, after_commit, (void *)(long)pages);
+	sqlite3_wal_hook(db, after_commit, wal);
 }

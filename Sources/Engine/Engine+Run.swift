@@ -35,9 +35,11 @@ extension Engine {
         _ attachment: Attachment,
         begun: consuming BegunContainer? = nil
     ) throws -> Int32 {
-        let container = try make(options, status: .running)
-        if options.isHeldInFront { return try runHere(container, attachment, begun) }
-        return try runAttached(container, attachment)
+        guard options.isHeldInFront else {
+            return try runAttached(try make(options, status: .running), attachment)
+        }
+        root.database.leaveLog()
+        return try runHere(try make(options, status: .running), attachment, begun)
     }
 
     /// Lets the process of a container begin that `run` will hold in front, before the engine has opened its store.
@@ -106,6 +108,8 @@ extension Engine {
     ) throws -> ProcessExit {
         do {
             try publishHolder(of: record)
+            // While the container runs, and nothing waits for this process.
+            root.database.shortenLog()
             return try wait(for: running, relay)
         } catch {
             try? running.signal(SIGKILL)

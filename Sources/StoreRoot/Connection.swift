@@ -5,15 +5,21 @@ import Glibc
 import Storage
 import SystemPackage
 
+private struct PreparedStatement {
+    let sql: String
+    let handle: OpaquePointer
+}
+
 /// One SQLite connection with its prepared statements.
 ///
 /// Used by one thread at a time: `Database` sees to that.
 final class Connection {
     private let handle: OpaquePointer
     private let label: String
-    /// Prepared statements that are not in use.
-    private var idle: [String: OpaquePointer] = [:]
+    /// Prepared statements that are not in use; a command has a dozen or so, fewer than a dictionary pays for.
+    private var idle: [PreparedStatement] = []
     private var isDurable: Bool?
+    private let log: UnsafeMutablePointer<csqlite_wal>
 
     /// The WAL is carried over into the database whenever it has grown to this many pages.
     private static let checkpointPages: Int32 = 64
@@ -71,23 +77,28 @@ final class Connection {
         )
         guard let opened else { throw StorageError(.system, "open \(path): out of memory") }
         handle = opened
-        guard result == SQLITE_OK else {
-            let failure = failure("open")
-            sqlite3_close(opened)
-            throw failure
-        }
+        log = .allocate(capacity: 1)
+        log.initialize(to: csqlite_wal(most_pages: Self.checkpointPages, pages: 0, is_left: 0))
+        // The destructor closes it then, too.
+        guard result == SQLITE_OK else { throw failure("open") }
         sqlite3_extended_result_codes(handle, 1)
         _ = csqlite_wait_when_busy(handle)
         if mode.flags & SQLITE_OPEN_READWRITE == 0 || mode == .memory { return }
         _ = csqlite_no_checkpoint_on_close(handle)
         _ = csqlite_persist_wal(handle)
-        csqlite_truncate_wal_after(handle, Self.checkpointPages)
+        csqlite_keep_wal_short(handle, log)
     }
 
     deinit {
-        for statement in idle.values { sqlite3_finalize(statement) }
+        for statement in idle { sqlite3_finalize(statement.handle) }
         sqlite3_close_v2(handle)
+        log.deallocate()
     }
+
+    /// Commits from here on leave it to `shortenLog` to carry the log over into the database.
+    func leaveLog() { log.pointee.is_left = 1 }
+
+    func shortenLog() { csqlite_truncate_wal(handle, log) }
 
     /// Whether a commit is on disk when it returns (synchronous FULL), or only whole and in order (NORMAL).
     func setDurable(_ durable: Bool) throws {
@@ -127,7 +138,7 @@ final class Connection {
 
     /// Out of the cache while in use, so that the same SQL may be run again from inside its own row closure.
     private func take(_ sql: String) throws -> OpaquePointer {
-        if let statement = idle.removeValue(forKey: sql) { return statement }
+        for index in idle.indices where idle[index].sql == sql { return idle.remove(at: index).handle }
         var statement: OpaquePointer?
         let flags = UInt32(SQLITE_PREPARE_PERSISTENT)
         guard sqlite3_prepare_v3(handle, sql, -1, flags, &statement, nil) == SQLITE_OK, let statement else {
@@ -139,7 +150,7 @@ final class Connection {
     private func giveBack(_ statement: OpaquePointer, _ sql: String) {
         sqlite3_reset(statement)
         sqlite3_clear_bindings(statement)
-        if let other = idle.updateValue(statement, forKey: sql) { sqlite3_finalize(other) }
+        idle.append(PreparedStatement(sql: sql, handle: statement))
     }
 
     private func bind(_ values: [SQLValue], to statement: OpaquePointer, _ sql: String) throws {

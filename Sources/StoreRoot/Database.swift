@@ -44,6 +44,21 @@ package final class Database: @unchecked Sendable {
         mutex.deallocate()
     }
 
+    /// Makes this process leave its log to `shortenLog`, which syncs: for a command with a better time for that than
+    /// between its steps.
+    package func leaveLog() {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        connection?.leaveLog()
+    }
+
+    /// Carries the log over into the database if it is long, and there is space for that.
+    package func shortenLog() {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        if !isOutOfSpace { connection?.shortenLog() }
+    }
+
     /// All rows of the answer, each made by `row`.
     ///
     /// Never waits for a writer of another process.

@@ -32,9 +32,19 @@ int csqlite_bind_blob(sqlite3_stmt *statement, int index, const void *bytes, int
 /* Waits for a busy database in short steps, 60 seconds at most. SQLite's own handler sleeps 1 to 100 ms at a time. */
 int csqlite_wait_when_busy(sqlite3 *db);
 
-/* After each commit that leaves `pages` or more in the WAL: carries them over and truncates it, unless a reader is
- * in the way. SQLite's own automatic checkpoint would only mark them in the -shm file, which the next lone process
- * throws away, so that a WAL written by one short command after the other would grow for ever. */
-void csqlite_truncate_wal_after(sqlite3 *db, int pages);
+struct csqlite_wal {
+	int most_pages;
+	int pages; /* after the last commit of this connection */
+	int is_left; /* it may grow: whoever set this calls csqlite_truncate_wal at a better time */
+};
+
+/* After each commit that leaves `most_pages` or more in the WAL: carries them over and truncates it, unless a reader
+ * is in the way. SQLite's own automatic checkpoint would only mark them in the -shm file, which the next lone process
+ * throws away, so that a WAL written by one short command after the other would grow for ever.
+ * `wal` stays as long as the connection. */
+void csqlite_keep_wal_short(sqlite3 *db, struct csqlite_wal *wal);
+
+/* The same now, if the WAL is that long. */
+void csqlite_truncate_wal(sqlite3 *db, struct csqlite_wal *wal);
 
 #endif
