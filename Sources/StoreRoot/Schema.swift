@@ -99,5 +99,33 @@ package enum Schema {
         CREATE INDEX containers_running ON containers (created) WHERE status = 'running';
         DROP INDEX containers_by_layer;
         """,
+        """
+        -- The configuration last: it is long, and whatever stands behind it in a row is read through it.
+        CREATE TABLE reordered (
+            id TEXT PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            image TEXT NOT NULL,
+            image_reference TEXT NOT NULL,
+            driver TEXT NOT NULL,
+            layer TEXT NOT NULL,
+            created INTEGER NOT NULL,
+            status TEXT NOT NULL,
+            exit_code INTEGER,
+            started INTEGER,
+            finished INTEGER,
+            auto_remove INTEGER NOT NULL DEFAULT 0,
+            error TEXT,
+            command TEXT NOT NULL DEFAULT '',
+            config TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        INSERT INTO reordered (id, name, image, image_reference, driver, layer, created, status, exit_code, started,
+            finished, auto_remove, error, command, config)
+        SELECT id, name, image, image_reference, driver, layer, created, status, exit_code, started,
+            finished, auto_remove, error, command, config FROM containers;
+        DROP TABLE containers;
+        ALTER TABLE reordered RENAME TO containers;
+        CREATE INDEX containers_by_image ON containers (image);
+        CREATE INDEX containers_running ON containers (created) WHERE status = 'running';
+        """,
     ]
 }

@@ -117,6 +117,41 @@ struct OpeningTests {
         #expect(lines.count == 2)
     }
 
+    @Test func containersOfAnOlderLayoutAreKept() throws {
+        let scratch = try Scratch()
+        let store = try scratch.open(.write)
+        try store.database.transaction(durable: true) { transaction in
+            for statement in [
+                "DROP TABLE containers",
+                """
+                CREATE TABLE containers (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, image TEXT NOT NULL,
+                image_reference TEXT NOT NULL, driver TEXT NOT NULL, layer TEXT NOT NULL, created INTEGER NOT NULL,
+                command TEXT NOT NULL DEFAULT '', config TEXT NOT NULL, status TEXT NOT NULL, exit_code INTEGER,
+                error TEXT, started INTEGER, finished INTEGER, auto_remove INTEGER NOT NULL DEFAULT 0)
+                STRICT, WITHOUT ROWID
+                """,
+                """
+                INSERT INTO containers VALUES ('id', 'name', 'image', 'busybox', 'overlay2', 'layer', 1, 'sh', '{}',
+                'exited', 3, 'why', 4, 5, 1)
+                """,
+                "PRAGMA user_version=2",
+            ] { try transaction.run(statement) }
+        }
+        let stamp = Array("2\n\(store.id)\n".utf8)
+        try Files.replace(store.path.appending("version"), with: stamp, durable: false)
+        let rows = try scratch.open(.write).database.query(
+            """
+            SELECT id, name, image, image_reference, driver, layer, command, config, status, error, created, exit_code,
+            started, finished, auto_remove FROM containers
+            """
+        ) { row in ((0..<10).map(row.text), (10..<15).map(row.integer)) }
+        let row = try #require(rows.first)
+        #expect(
+            row.0 == ["id", "name", "image", "busybox", "overlay2", "layer", "sh", "{}", "exited", "why"]
+        )
+        #expect(row.1 == [1, 3, 4, 5, 1])
+    }
+
     @Test func aMakingThatWasKilledIsDoneAgain() throws {
         let scratch = try Scratch()
         let store = try scratch.open(.write)
