@@ -35,7 +35,7 @@ package enum DriverCatalog {
         #if DRIVER_DEVICEMAPPER
         entries.append(
             DriverEntry(
-                DeviceMapperDriver.self,
+                advising: DeviceMapperDriver.self,
                 summary: "thin-provisioned block devices, a snapshot with its own file system per layer",
                 optionPrefix: "dm"
             )

@@ -172,19 +172,27 @@ extension ContainerConfig {
     /// Each name once, the last value given; `NAME` alone takes the value that `lookUp` has, or goes.
     private static func environment(_ texts: [String], lookUp: (String) -> String?) -> [String] {
         var names: [String] = []
-        var values: [String: String] = [:]
-        for text in texts {
-            let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(
-                String.init
-            )
-            guard let value = parts.count == 2 ? parts[1] : lookUp(text) else {
-                names.removeAll { $0 == text }
-                values[text] = nil
-                continue
-            }
-            if values.updateValue(value, forKey: parts[0]) == nil { names.append(parts[0]) }
+        var values: [String?] = []
+        // As a rule there are few, and looking through them costs less than a dictionary.
+        var places: [String: Int] = [:]
+        let isLong = texts.count > 32
+        func place(of name: String) -> Int? {
+            isLong ? places[name] : names.indices.first { names[$0] == name && values[$0] != nil }
         }
-        return names.map { "\($0)=\(values[$0] ?? "")" }
+        for text in texts {
+            let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            let name = String(parts[0])
+            let value = parts.count == 2 ? String(parts[1]) : lookUp(text)
+            if let place = place(of: name) {
+                values[place] = value
+                if value == nil, isLong { places[name] = nil }
+            } else if value != nil {
+                if isLong { places[name] = names.count }
+                names.append(name)
+                values.append(value)
+            }
+        }
+        return zip(names, values).compactMap { name, value in value.map { "\(name)=\($0)" } }
     }
 
     private static func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }

@@ -77,8 +77,13 @@ package struct ContainerRecord: Sendable {
 
     /// As Docker shows it: arguments with spaces in quotes.
     private static func commandLine(_ arguments: [String]) -> String {
-        let quoted = arguments.dropFirst().map { $0.contains(" ") ? "'\($0)'" : $0 }
-        return (arguments.prefix(1) + quoted).joined(separator: " ")
+        var line = ""
+        for (index, argument) in arguments.enumerated() {
+            if index > 0 { line += " " }
+            let isQuoted = index > 0 && argument.utf8.contains(UInt8(ascii: " "))
+            line += isQuoted ? "'\(argument)'" : argument
+        }
+        return line
     }
 
     package var shortID: String { String(id.prefix(12)) }
@@ -143,6 +148,11 @@ struct ContainerTable {
         }
     }
 
+    /// The ids of those whose row says that they run: every writing command asks.
+    func running() throws -> [String] {
+        try root.database.query("SELECT id FROM containers WHERE status = 'running'") { $0.text(0) }
+    }
+
     /// How the last run ended; `nil` if it has not, or the container is gone.
     func exitCode(of id: String) throws -> Int32? {
         try root.database.first("SELECT exit_code FROM containers WHERE id = ?1", [.text(id)]) { row in
@@ -187,20 +197,11 @@ struct ContainerTable {
     }
 
     func insert(_ record: ContainerRecord, in transaction: Transaction) throws {
-        let taken = try transaction.first("SELECT id FROM containers WHERE name = ?1", [.text(record.name)]) {
-            $0.text(0)
-        }
-        if let taken {
-            throw EngineError(
-                .conflict,
-                "Conflict. The container name \"/\(record.name)\" is already in use by container \"\(taken)\"."
-                    + " Remove or rename that container, or choose another name."
-            )
-        }
-        _ = try transaction.run(
+        let inserted = try transaction.run(
             """
             INSERT INTO containers (id, name, image, image_reference, driver, layer, created, status, started, config,
             auto_remove, command) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+            ON CONFLICT (name) DO NOTHING
             """,
             [
                 .text(record.id), .text(record.name), .text(record.image), .text(record.imageReference),
@@ -208,6 +209,15 @@ struct ContainerTable {
                 .text(record.status.rawValue), .optional(record.started), .text(try record.config.json.text),
                 .flag(try record.config.removeWhenDone), .text(record.command),
             ]
+        )
+        if inserted == 1 { return }
+        let taken = try transaction.first("SELECT id FROM containers WHERE name = ?1", [.text(record.name)]) {
+            $0.text(0)
+        }
+        throw EngineError(
+            .conflict,
+            "Conflict. The container name \"/\(record.name)\" is already in use by container \"\(taken ?? "")\"."
+                + " Remove or rename that container, or choose another name."
         )
     }
 

@@ -105,13 +105,14 @@ extension StoreRoot {
     ///
     /// Makes nothing and does not wait.
     func isHeld(_ name: String) throws -> Bool {
-        try doing("look at lock \(name)") {
-            let path = locksPath.appending(name)
-            guard try Files.status(path) != nil else { return false }
-            let file = try Files.open(path, O_RDONLY | O_NOFOLLOW)
+        do throws(SystemError) {
+            let file = try Files.open(locksPath.appending(name), O_RDONLY | O_NOFOLLOW)
             return try systemAnswer("flock", name, expecting: .wouldBlock) {
                 clinux_flock(file.raw, LOCK_SH | LOCK_NB)
             } == nil
+        } catch {
+            if error.errno == .noSuchFileOrDirectory { return false }
+            throw StorageError(error, doing: "look at lock \(name)")
         }
     }
 }

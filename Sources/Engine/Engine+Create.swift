@@ -98,12 +98,16 @@ extension Engine {
     /// The image's layers on `driver`, unpacked from their blobs if this is their first use there.
     func layers(of image: Image, driver: String) throws -> LayerChain {
         do {
-            guard let top = try images.layers(of: image.id).last?.chainID else {
+            if let chain = try layers.chain(ofImage: image.id, driver: driver) {
                 // An image of no layers, or one that another process removed just now.
-                try checkExistence(of: image)
-                return LayerChain()
+                if chain.ids.isEmpty { try checkExistence(of: image) }
+                return chain
             }
-            if let chain = try layers.chain(of: top, driver: driver) { return chain }
+            if let top = try images.layers(of: image.id).last?.chainID,
+                let chain = try layers.chain(of: top, driver: driver)
+            {
+                return chain
+            }
             return try layers.materialise(
                 try images.sources(of: image.id),
                 driver: driver,

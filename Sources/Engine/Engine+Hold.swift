@@ -87,20 +87,20 @@ extension Engine {
     ///
     /// Cost where there are none: one query, and a look at the lock of each container that runs.
     func recoverContainers() {
-        let running: [ContainerRecord]
+        let running: [String]
         do {
-            running = try containers.all(onlyRunning: true)
+            running = try containers.running()
         } catch {
             return options.warn("look for containers whose holder was killed: \(error)")
         }
-        for record in running {
+        for id in running {
             do {
-                guard try !root.isHeld(record.id),
-                    let lock = try root.lock(record.id, .exclusive, wait: false)
-                else { continue }
-                try recover(record.id, lock: SharedFD(lock.descriptor()))
+                guard try !root.isHeld(id), let lock = try root.lock(id, .exclusive, wait: false) else {
+                    continue
+                }
+                try recover(id, lock: SharedFD(lock.descriptor()))
             } catch {
-                options.warn("settle container \(record.shortID), whose holder was killed: \(error)")
+                options.warn("settle container \(id.prefix(12)), whose holder was killed: \(error)")
             }
         }
     }

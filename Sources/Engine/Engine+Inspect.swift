@@ -64,7 +64,7 @@ extension Engine {
             "Id": .string(record.id),
             "Created": .string(Timestamp(nanosecondsSince1970: record.created).rfc3339),
             "Path": .string(config.arguments.first ?? ""),
-            "Args": .strings(config.arguments.dropFirst()),
+            "Args": .strings(Array(config.arguments.dropFirst())),
             "State": stateJSON(state),
             "Image": .string(record.image),
             "ResolvConfPath": .string(directory.appending("resolv.conf").string),

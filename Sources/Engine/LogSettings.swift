@@ -37,6 +37,7 @@ struct LogSettings: Hashable, Sendable {
         }
         self.driver = driver
         self.options = options
+        if options.isEmpty { return }
         for (name, value) in options.sorted(by: { $0.key < $1.key }) {
             switch (driver, name) {
             case ("json-file", "max-size"): maximumSize = try Self.size(value)

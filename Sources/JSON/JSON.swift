@@ -18,7 +18,7 @@ extension JSON {
     package static func integer(_ value: some BinaryInteger) -> JSON { .number(JSONNumber(value)) }
 
     /// An array of strings.
-    package static func strings(_ values: some Sequence<String>) -> JSON { .array(values.map(JSON.string)) }
+    package static func strings(_ values: [String]) -> JSON { .array(values.map(JSON.string)) }
 
     /// The text of a string.
     package var string: String? {

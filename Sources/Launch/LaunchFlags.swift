@@ -2,10 +2,14 @@
 
 import CLinux
 
+// Each set has its own literal: the standard library's is generic, and the runtime, asked for the first time, looks
+// through all conformances of the program.
+
 /// Kinds of namespaces (`CLONE_NEW*`).
 package struct Namespaces: OptionSet, Hashable, Sendable, CustomStringConvertible {
     package let rawValue: UInt64
     package init(rawValue: UInt64) { self.rawValue = rawValue }
+    package init(arrayLiteral flags: Self...) { rawValue = flags.reduce(0) { $0 | $1.rawValue } }
 
     package static let mount = Namespaces(rawValue: CLINUX_CLONE_NEWNS)
     package static let cgroup = Namespaces(rawValue: CLINUX_CLONE_NEWCGROUP)
@@ -32,6 +36,7 @@ package struct Namespaces: OptionSet, Hashable, Sendable, CustomStringConvertibl
 package struct MountAttributes: OptionSet, Hashable, Sendable, CustomStringConvertible {
     package let rawValue: UInt64
     package init(rawValue: UInt64) { self.rawValue = rawValue }
+    package init(arrayLiteral flags: Self...) { rawValue = flags.reduce(0) { $0 | $1.rawValue } }
 
     package static let readOnly = MountAttributes(rawValue: 0x1)
     package static let noSetUID = MountAttributes(rawValue: 0x2)
@@ -75,6 +80,7 @@ package enum Propagation: String, Sendable {
 package struct TargetKind: OptionSet, Hashable, Sendable {
     package let rawValue: UInt64
     package init(rawValue: UInt64) { self.rawValue = rawValue }
+    package init(arrayLiteral flags: Self...) { rawValue = flags.reduce(0) { $0 | $1.rawValue } }
 
     package static let directory = TargetKind(rawValue: 1)
     package static let file = TargetKind(rawValue: 2)

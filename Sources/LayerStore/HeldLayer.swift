@@ -167,8 +167,12 @@ extension LayerStore {
     ///
     /// Fails with `.inUse` if a layer stands on it.
     package func deleteRow(_ id: LayerID, in transaction: Transaction) throws {
-        if let child = try transaction.children(of: id).first {
-            throw StorageError(.inUse, "remove layer \(id): layer \(child.id) stands on it")
+        let children = try transaction.query(
+            "SELECT id FROM layers WHERE parent = ? LIMIT 1",
+            [.text(id.rawValue)]
+        ) { $0.text(0) }
+        if let child = children.first {
+            throw StorageError(.inUse, "remove layer \(id): layer \(child) stands on it")
         }
         try transaction.run("DELETE FROM layers WHERE id = ?", [.text(id.rawValue)])
     }

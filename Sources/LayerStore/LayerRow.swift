@@ -132,15 +132,35 @@ extension RowReader {
     }
 
     /// The shared layer of mount points over `top`.
-    func initLayer(over top: LayerID?, driver: String) throws -> LayerRow? {
+    func initLayer(over top: LayerID?, driver: String) throws -> LayerID? {
         try query(
+            "SELECT id FROM layers WHERE driver = ? AND coalesce(parent, '') = ? AND kind = 'init'",
+            [.text(driver), .text(top?.rawValue ?? "")]
+        ) { LayerID($0.text(0)) }.first.flatMap(\.self)
+    }
+
+    /// Whether there is such a layer.
+    func hasLayer(_ id: LayerID) throws -> Bool {
+        try !query("SELECT 1 FROM layers WHERE id = ?", [.text(id.rawValue)]) { _ in true }.isEmpty
+    }
+
+    /// The layers of an image as a driver has them, base first; `nil` where it does not have all, or not as one chain.
+    func layers(ofImage image: Digest, driver: String) throws -> [(id: LayerID, isSealed: Bool)]? {
+        var parent = ""
+        let rows = try query(
             """
-            SELECT \(LayerRow.columns) FROM layers
-            WHERE driver = ? AND coalesce(parent, '') = ? AND kind = 'init'
+            SELECT layers.id, coalesce(parent, ''), sealed FROM image_layers
+            LEFT JOIN layers ON driver = ?2 AND layers.chain_id = image_layers.chain_id AND kind = 'image'
+            WHERE image = ?1 ORDER BY position
             """,
-            [.text(driver), .text(top?.rawValue ?? "")],
-            row: LayerRow.init
-        ).first
+            [.text(image.description), .text(driver)]
+        ) { row -> (id: LayerID, isSealed: Bool)? in
+            guard let id = LayerID(row.text(0)), row.text(1) == parent else { return nil }
+            parent = id.rawValue
+            return (id, row.flag(2))
+        }
+        let found = rows.compactMap(\.self)
+        return found.count == rows.count ? found : nil
     }
 
     /// The same image layer as other drivers have it.

@@ -17,14 +17,10 @@ extension LayerStore {
         driver name: String,
         entries: (CInt?) throws -> [LayerEntry]
     ) throws -> LayerChain {
-        if let row = try root.database.initLayer(over: chain.top, driver: name) {
-            return chain.appending(row.id)
-        }
+        if let id = try root.database.initLayer(over: chain.top, driver: name) { return chain.appending(id) }
         let claim = try wait(for: "\(name).init-\(chain.top?.rawValue ?? "scratch")", .exclusive)
         defer { root.removeLock(claim.name) }
-        if let row = try root.database.initLayer(over: chain.top, driver: name) {
-            return chain.appending(row.id)
-        }
+        if let id = try root.database.initLayer(over: chain.top, driver: name) { return chain.appending(id) }
         let parentLock = try chain.top.map { try protect($0) }
         defer { withExtendedLifetime(parentLock) {} }
         let list = try entriesToAdd(chain, name, entries)

@@ -7,6 +7,12 @@ package import StoreRoot
 import Synchronization
 import SystemPackage
 
+/// A driver that this process has opened.
+private struct OpenDriver {
+    let name: String
+    let driver: any StorageDriver
+}
+
 /// The layers of a store, on whatever drivers they lie.
 ///
 /// It knows names, parents, rows and locks; drivers know files. A layer is there if and only if a row says so: a row
@@ -20,7 +26,8 @@ package final class LayerStore: Sendable {
     let warn: @Sendable (String) -> Void
     /// Whether layers are on disk when a command ends; off for `--no-sync` and measurements only.
     let isDurable: Bool
-    private let opened = Mutex<[String: any StorageDriver]>([:])
+    /// Few enough to be looked through.
+    private let opened = Mutex<[OpenDriver]>([])
     /// Drivers whose probe passed in this process.
     private let working = Mutex<Set<String>>([])
 
@@ -67,7 +74,7 @@ package final class LayerStore: Sendable {
     /// The driver `name` on this store, opened once.
     package func driver(_ name: String) throws -> any StorageDriver {
         try opened.withLock { opened in
-            if let driver = opened[name] { return driver }
+            for other in opened where other.name == name { return other.driver }
             guard let entry = entries.first(where: { $0.name == name }) else {
                 throw StorageError(
                     .notFound,
@@ -83,8 +90,8 @@ package final class LayerStore: Sendable {
                 if options.isEmpty, try Files.status(home) == nil { try check(entry, at: home) }
                 return try entry.type.init(home: home, options: options)
             }
-            opened[name] = driver
-            if let adviser = driver as? any Advising { for line in adviser.advice { warn(line) } }
+            opened.append(OpenDriver(name: name, driver: driver))
+            for line in entry.advice?(driver) ?? [] { warn(line) }
             return driver
         }
     }
@@ -164,16 +171,18 @@ extension LayerStore {
 
     /// The row of `id`; an error if there is none.
     package func layer(_ id: LayerID) throws -> LayerRow {
-        guard let row = try root.database.layer(id) else {
-            throw StorageError(.notFound, "layer \(id): no such layer")
-        }
+        guard let row = try root.database.layer(id) else { throw Self.absence(of: id) }
         return row
+    }
+
+    private static func absence(of id: LayerID) -> StorageError {
+        StorageError(.notFound, "layer \(id): no such layer")
     }
 
     /// `id` and what it stands on, the base first.
     package func ancestry(of id: LayerID) throws -> [LayerRow] {
         let rows = try root.database.ancestry(of: id)
-        if rows.isEmpty { throw StorageError(.notFound, "layer \(id): no such layer") }
+        if rows.isEmpty { throw Self.absence(of: id) }
         return rows
     }
 
@@ -198,6 +207,16 @@ extension LayerStore {
             )
         }
         return LayerChain(rows.map(\.id))
+    }
+
+    /// The layers of an image, if `driver` has them all: in one statement for what every container begins with.
+    ///
+    /// Empty for an image of no layers, and for one that is not there.
+    package func chain(ofImage image: Digest, driver: String) throws -> LayerChain? {
+        guard let layers = try root.database.layers(ofImage: image, driver: driver),
+            layers.allSatisfy(\.isSealed)
+        else { return nil }
+        return LayerChain(layers.map(\.id))
     }
 
     /// The drivers that have the image layer `chainID` unpacked.
@@ -250,7 +269,7 @@ extension LayerStore {
     /// Throws `.notFound` if it is gone.
     func protect(_ id: LayerID) throws -> HeldLock {
         let lock = try wait(for: id.rawValue, .shared)
-        _ = try layer(id)
+        guard try root.database.hasLayer(id) else { throw Self.absence(of: id) }
         return lock
     }
 

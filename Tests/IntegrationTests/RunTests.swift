@@ -127,6 +127,10 @@ struct RunTests {
                 == "1000\n1000 2000\n/home\n/home\n"
         )
         #expect(try sh(["-e", "A=b", "-e", "PATH=/bin"], "echo $A $PATH") == "b /bin\n")
+        let twice = ["-e", "A=b", "-e", "A", "-e", "B=1", "-e", "B=2"]
+        #expect(try sh(twice, "echo ${A-none} $B") == "none 2\n")
+        let many = (0..<40).flatMap { ["-e", "V\($0 % 36)=\($0)"] } + ["-e", "V9"]
+        #expect(try sh(many, "echo $V0 $V3 $V4 ${V9-none} $V35") == "36 39 4 none 35\n")
         #expect(try sh(["--network", "none"], "cd /sys/class/net && echo *") == "lo\n")
         #expect(try sh(["--read-only"], "touch /x 2>/dev/null || echo refused") == "refused\n")
         #expect(try sh(["--init"], "cat /proc/1/comm") != "sh\n")

@@ -72,6 +72,10 @@ struct DriverChoiceTests {
         let names = DriverCatalog.entries.map(\.name)
         let all = ["overlay2", "btrfs", "devicemapper", "unionfs", "vfs"]
         #expect(names == all.filter { names.contains($0) })
+        // What is known to have advice is asked for it.
+        for entry in DriverCatalog.entries {
+            #expect((entry.advice != nil) == (entry.type is any Advising.Type), "\(entry.name)")
+        }
         #expect(DriverCatalog.entries.filter(\.isLastResort).map(\.name) == names.filter { $0 == "vfs" })
     }
 

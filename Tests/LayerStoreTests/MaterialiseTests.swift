@@ -35,6 +35,33 @@ struct MaterialiseTests {
         #expect(image.layers.map(\.opened.count) == [1, 1, 1])
     }
 
+    @Test func theLayersOfAnImageAreFoundByItsRows() throws {
+        let fixture = try Fixture()
+        let image = try TestImage.sample()
+        let store = try fixture.open()
+        let config = try unwrap(Digest("sha256:" + String(repeating: "a", count: 64)))
+        #expect(try store.chain(ofImage: config, driver: "overlay2") == LayerChain())
+        try store.root.database.transaction(durable: false) { transaction in
+            for (position, source) in image.sources.enumerated() {
+                try transaction.run(
+                    "INSERT INTO image_layers (image, position, diff_id, chain_id) VALUES (?, ?, ?, ?)",
+                    [
+                        .text("\(config)"), .integer(Int64(position)), .text("\(source.diffID)"),
+                        .text("\(source.chainID)"),
+                    ]
+                )
+            }
+        }
+        #expect(try store.chain(ofImage: config, driver: "overlay2") == nil)
+        let chain = try store.materialise(image.sources, driver: "overlay2")
+        #expect(try store.chain(ofImage: config, driver: "overlay2") == chain)
+        #expect(try store.chain(ofImage: config, driver: "vfs") == nil)
+        try store.root.database.transaction(durable: false) {
+            try $0.run("UPDATE layers SET sealed = 0 WHERE id = ?", [.text(chain.ids[1].rawValue)])
+        }
+        #expect(try store.chain(ofImage: config, driver: "overlay2") == nil)
+    }
+
     @Test func rowsTellParentSizeAndDigests() throws {
         let fixture = try Fixture()
         let image = try TestImage.sample()

@@ -131,7 +131,7 @@ extension PlanComposer {
             )
         )
         for controller in Cgroup.controllers(for: spec.linux.resources)
-        where Self.readable.contains(controller) {
+        where Self.isReadable(controller) {
             steps.append(
                 .mount(
                     type: "cgroup",
@@ -149,7 +149,9 @@ extension PlanComposer {
     }
 
     /// Controllers whose limits programs read; the rest would be empty mounts, each at a price.
-    private static let readable: Set<String> = ["memory", "cpu", "cpuset", "pids"]
+    private static func isReadable(_ controller: String) -> Bool {
+        ["memory", "cpu", "cpuset", "pids"].contains(controller)
+    }
 
     /// The default nodes and links, right after `/dev` is mounted.
     mutating func addDevices() {
