@@ -27,7 +27,7 @@ struct Union {
         same() { [ "$1" = "$2" ] || fail "$3: '$1', not '$2'"; }
         refused() { if "$@" 2>err; then fail "$* worked"; fi; }
         union() { "$PROGRAM" -o "lowerdir=lower,upperdir=upper,workdir=work,allow_other${1:+,$1}" mnt; }
-        unmount() { umount mnt; flock -w 10 work/lock true; }
+        unmount() { umount mnt; flock -w 60 work/lock true; }
 
         """
 

@@ -210,7 +210,7 @@ struct UnionTests {
             same "$(getfattr -d -m - mnt/d mnt/e)" '' "attributes"
             touch mnt/d/more mnt/gone; getfattr -d -m - upper/d | grep -q overlay && fail "the mark came up"
             same "$(cd mnt; find . | sort | tr '\\n' ' ')" '. ./d ./d/more ./d/new ./e ./e/new ./gone ./kept ' "names later"
-            umount mnt; flock -w 10 work/lock true; rm -r upper work; mkdir upper work
+            umount mnt; flock -w 60 work/lock true; rm -r upper work; mkdir upper work
             "$PROGRAM" -o lowerdir=over:lower,upperdir=upper,workdir=work,layerform=aufs mnt
             [ -e mnt/d/old ] && [ -e mnt/e/old ] || fail "marks of overlays mean something where they should not"
             """
@@ -276,7 +276,7 @@ struct UnionTests {
             mkdir mnt/many; (cd mnt/many; seq 5000 | xargs touch); same "$(ls -U mnt/many | sort | uniq | wc -l)" 5000 made
             rm -r mnt/many; [ ! -e mnt/many ] || fail "many is still there"
             name=$(printf 'n%.0s' $(seq 255)); echo x > mnt/$name; rm mnt/$name; umount mnt
-            flock -w 10 work/lock true; echo x > lower/$name; rm -r upper work; mkdir upper work; union
+            flock -w 60 work/lock true; echo x > lower/$name; rm -r upper work; mkdir upper work; union
             rm mnt/$name; [ ! -e mnt/$name ] || fail "a long name is back"; unmount; union
             [ ! -e mnt/$name ] || fail "a long name is back after remount"; echo y > mnt/$name; same "$(cat mnt/$name)" y again
             refused touch mnt/n$name; grep -q 'too long' err || fail "$(cat err)"
