@@ -20,14 +20,28 @@ extension Files {
     package static func fileSystemType(_ fd: CInt) throws(SystemError) -> String {
         var magic = UInt32(0)
         try system("fstatfs") { clinux_fstatfs_type(fd, &magic) }
-        return fileSystemNames[magic] ?? "0x" + String(magic, radix: 16)
+        return fileSystemName(magic) ?? "0x" + String(magic, radix: 16)
     }
 
     /// The numbers of <linux/magic.h> for what a store may lie on.
-    private static let fileSystemNames: [UInt32: String] = [
-        0xEF53: "ext4", 0x5846_5342: "xfs", 0x9123_683E: "btrfs", 0x0102_1994: "tmpfs",
-        0x794C_7630: "overlay",
-        0xF2F5_2010: "f2fs", 0x2FC1_2FC1: "zfs", 0xCA45_1A4E: "bcachefs", 0x6969: "nfs", 0x6573_5546: "fuse",
-        0x00C0_FFEE: "hostfs", 0xE0F5_E1E2: "erofs", 0x8584_58F6: "ramfs",
-    ]
+    ///
+    /// Not a dictionary: every command asks, and the first use of a generic type is a search through the program.
+    private static func fileSystemName(_ magic: UInt32) -> String? {
+        switch magic {
+        case 0xEF53: "ext4"
+        case 0x5846_5342: "xfs"
+        case 0x9123_683E: "btrfs"
+        case 0x0102_1994: "tmpfs"
+        case 0x794C_7630: "overlay"
+        case 0xF2F5_2010: "f2fs"
+        case 0x2FC1_2FC1: "zfs"
+        case 0xCA45_1A4E: "bcachefs"
+        case 0x6969: "nfs"
+        case 0x6573_5546: "fuse"
+        case 0x00C0_FFEE: "hostfs"
+        case 0xE0F5_E1E2: "erofs"
+        case 0x8584_58F6: "ramfs"
+        default: nil
+        }
+    }
 }
