@@ -27,6 +27,8 @@ package final class Database: @unchecked Sendable {
     private var connection: Connection?
     /// Whether the connection is one for reading on a full disk.
     private var isFrugal = false
+    /// Whether connections leave their log to `shortenLog`.
+    private var leavesLog = false
 
     init(_ place: Place) {
         self.place = place
@@ -49,6 +51,7 @@ package final class Database: @unchecked Sendable {
     package func leaveLog() {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
+        leavesLog = true
         connection?.leaveLog()
     }
 
@@ -146,6 +149,7 @@ package final class Database: @unchecked Sendable {
         // Those of one process share one index, so there is one at a time.
         connection = nil
         let made = try open(frugal)
+        if leavesLog { made.leaveLog() }
         connection = made
         isFrugal = frugal
         return made

@@ -288,6 +288,23 @@ struct DatabaseTests {
         )
     }
 
+    @Test func aLogThatIsLeftGrowsUntilItIsShortened() throws {
+        let scratch = try Scratch()
+        let store = try scratch.open(.write)
+        func size() throws -> Int64 {
+            try Files.status(scratch.path.appending("root/strata.db-wal"))?.size ?? -1
+        }
+        // Before there is a connection, so that it holds for whichever comes.
+        store.database.leaveLog()
+        for step in 0..<100 {
+            try store.database.transaction(durable: false) { try insert($0, "\(step)", "") }
+        }
+        #expect(try size() > 99 * 4096)
+        store.database.shortenLog()
+        #expect(try size() == 0)
+        #expect(try store.database.first("SELECT count(*) FROM settings") { $0.integer(0) } == 100)
+    }
+
     @Test func writersOfManyConnectionsAllGetThrough() async throws {
         let scratch = try Scratch()
         try await withThrowingTaskGroup(of: Void.self) { group in
