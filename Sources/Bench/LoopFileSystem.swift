@@ -40,8 +40,8 @@ struct LoopFileSystem {
 
     /// Not more than the disk has: a file system whose disk lies fails in ways that say nothing.
     private static func size(_ type: String, in directory: FilePath) throws -> Int64 {
-        let free = try doing("look at \(directory)") { try Files.freeBytes(at: directory) }
-        let available = Int64(clamping: free.forAll) / 4 * 3
+        let space = try doing("look at \(directory)") { try Files.space(at: directory) }
+        let available = Int64(clamping: space.free) / 4 * 3
         guard available >= sizes.lowerBound else {
             throw StorageError(
                 .noSpace,

@@ -7,7 +7,6 @@
 #include <linux/loop.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
-#include <sys/statvfs.h>
 
 const int CLINUX_O_DIRECT = O_DIRECT;
 
@@ -65,16 +64,4 @@ int clinux_loop_backing(int loop, uint64_t *device, uint64_t *inode)
 int clinux_loop_set_capacity(int loop)
 {
     return ioctl(loop, LOOP_SET_CAPACITY, 0);
-}
-
-int clinux_space(int fd, struct clinux_space *out)
-{
-    struct statvfs s;
-    if (fstatvfs(fd, &s) == -1)
-        return -1;
-    out->total = (uint64_t)s.f_blocks * s.f_frsize;
-    out->available = (uint64_t)s.f_bavail * s.f_frsize;
-    out->inodes = s.f_files;
-    out->free_inodes = s.f_ffree;
-    return 0;
 }

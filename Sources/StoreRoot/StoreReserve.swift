@@ -65,11 +65,12 @@ struct StoreReserve: Sendable {
 
     /// Frees the space if hardly any other is left.
     func useIfFull() {
-        guard let free = try? Files.freeBytes(at: root), let directory = try? Files.openDirectory(root) else {
+        guard let directory = try? Files.openDirectory(root), let space = try? Files.space(of: directory.raw)
+        else {
             return
         }
         // What btrfs calls free but not for all is the space of its trees.
         let isForRoot = geteuid() == 0 && (try? Files.fileSystemType(directory.raw)) != "btrfs"
-        if (isForRoot ? free.forRoot : free.forAll) < Self.little { _ = use() }
+        if (isForRoot ? space.freeForRoot : space.free) < Self.little { _ = use() }
     }
 }

@@ -24,10 +24,4 @@ int clinux_loop_backing(int loop, uint64_t *device, uint64_t *inode);
 /* Takes over the file's new size. */
 int clinux_loop_set_capacity(int loop);
 
-/* statvfs(2), in fixed widths: bytes and inodes. */
-struct clinux_space {
-    uint64_t total, available, inodes, free_inodes;
-};
-int clinux_space(int fd, struct clinux_space *out);
-
 #endif

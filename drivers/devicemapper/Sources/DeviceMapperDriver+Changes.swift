@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CLinux
 import Glibc
 import LayerDiff
 import LinuxSys
@@ -112,17 +111,12 @@ extension DeviceMapperDriver {
 
     /// How many more inodes the layer's file system has than that of its origin; the root directory at least.
     private func inodes(of tree: CInt, _ record: LayerRecord) throws -> Int64 {
-        func used(_ fd: CInt) throws(SystemError) -> Int64 {
-            var space = clinux_space()
-            try system("statvfs") { clinux_space(fd, &space) }
-            return Int64(clamping: space.inodes) - Int64(clamping: space.free_inodes)
-        }
-        let here = try used(tree)
+        let here = try Files.space(of: tree).usedInodes
         guard let origin = try list().first(where: { try recordIfAny($0)?.device == record.origin }) else {
             // An empty ext4 has ten of its own beside the root.
             return max(1, here - 10)
         }
         let below = try self.tree(origin)
-        return max(1, here - (try used(below.raw)))
+        return max(1, here - (try Files.space(of: below.raw).usedInodes))
     }
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CLinux
 import Glibc
 import LinuxSys
 import Storage
@@ -45,11 +44,8 @@ extension DeviceMapperDriver {
 
     /// Bytes that the pool's files may still grow into; `nil` where it has none.
     private func fileSpace(_ record: PoolRecord) -> Int64? {
-        guard case .files = record.backing, let directory = try? Files.openDirectory(pool.directory) else {
-            return nil
-        }
-        var space = clinux_space()
-        return clinux_space(directory.raw, &space) == 0 ? Int64(clamping: space.available) : nil
+        guard case .files = record.backing else { return nil }
+        return (try? Files.space(at: pool.directory)).map { Int64(clamping: $0.free) }
     }
 
     /// What will go wrong if nothing is done about it.

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CLinux
 import Glibc
 import LinuxSys
 import Storage
@@ -68,14 +67,12 @@ extension OpenPool {
     /// A sparse file promises more than the file system below it has.
     private func checkHost(_ need: PoolNeed, _ what: String) throws {
         guard case .files = record.backing else { return }
-        let directory = try Files.openDirectory(pool.directory)
-        var space = clinux_space()
-        try system("statvfs", pool.directory.string) { clinux_space(directory.raw, &space) }
+        let free = Int64(clamping: try Files.space(at: pool.directory).free)
         let wanted = need.data + need.metadata * PoolStatus.metadataBlock + Self.hostReserve
-        if Int64(clamping: space.available) >= wanted { return }
+        if free >= wanted { return }
         throw StorageError(
             .noSpace,
-            "\(what): the file system of the thin pool's files, \(pool.directory), has \(space.available) bytes free "
+            "\(what): the file system of the thin pool's files, \(pool.directory), has \(free) bytes free "
                 + "and \(wanted) are needed",
             remedy: "free space there (strata system df, strata system prune)"
         )

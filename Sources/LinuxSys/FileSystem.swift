@@ -4,16 +4,37 @@ import CLinux
 import Glibc
 package import SystemPackage
 
-extension Files {
-    /// Bytes that can still be written where `path` lies: by anyone, and by root, for whom some file systems keep more.
-    package static func freeBytes(at path: FilePath) throws(SystemError) -> (forAll: UInt64, forRoot: UInt64)
-    {
-        var figures = statvfs()
-        try system("statvfs", path.printable) { path.withPlatformString { statvfs($0, &figures) } }
+/// What a file system has left: statvfs(3).
+package struct FileSystemSpace: Sendable {
+    /// Bytes that anyone can still write.
+    package let free: UInt64
+    /// Bytes that root can still write: some file systems keep more for it.
+    package let freeForRoot: UInt64
+    package let usedInodes: Int64
+
+    fileprivate init(_ figures: statvfs) {
         func bytes(_ blocks: UInt) -> UInt64 {
             UInt64(blocks).multipliedReportingOverflow(by: UInt64(figures.f_frsize)).partialValue
         }
-        return (bytes(figures.f_bavail), bytes(figures.f_bfree))
+        free = bytes(figures.f_bavail)
+        freeForRoot = bytes(figures.f_bfree)
+        usedInodes = Int64(clamping: figures.f_files) - Int64(clamping: figures.f_ffree)
+    }
+}
+
+extension Files {
+    /// What is left where `path` lies.
+    package static func space(at path: FilePath) throws(SystemError) -> FileSystemSpace {
+        var figures = statvfs()
+        try system("statvfs", path.printable) { path.withPlatformString { statvfs($0, &figures) } }
+        return FileSystemSpace(figures)
+    }
+
+    /// What is left on the file system of an open file.
+    package static func space(of fd: CInt) throws(SystemError) -> FileSystemSpace {
+        var figures = statvfs()
+        try system("fstatvfs") { fstatvfs(fd, &figures) }
+        return FileSystemSpace(figures)
     }
 
     /// The name of the file system that an open file lies on, or its magic number where that is unknown.
