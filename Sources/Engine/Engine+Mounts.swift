@@ -33,7 +33,8 @@ extension Engine {
         do {
             try attach(id, at: place, target, claim.fd.raw, isReadOnly: isReadOnly)
         } catch {
-            try? Files.removeTree(mountRunPath(id))
+            // The mount may stand: its holder may have been killed before it said so.
+            do { try recoverMount(of: id) } catch { options.warn("\(error)") }
             root.removeLock(Self.mountLock(id))
             throw error
         }
