@@ -155,6 +155,26 @@ struct LayerMountTests {
         try expectNothingLeft(strata)
     }
 
+    /// The second write of the holder tells that the mount stands; the second of whoever asked is its complaint.
+    @Test(.requires(.program("strace")), arguments: drivers)
+    func holderKilledBeforeItTellsLeavesNoMount(_ driver: String) throws {
+        let fixture = try Fixture(driver)
+        defer { fixture.end() }
+        let (strata, place) = (fixture.strata, fixture.place)
+        let layer = try strata.ok("layer", "create").line
+        let record = strata.directory.appending("record").string
+        let killed = try Program.run(
+            ["strace", "-f", "-o", record, "-e", "trace=write,move_mount"]
+                + ["-e", "inject=write:signal=SIGKILL:when=2", Strata.program] + strata.flags
+                + ["layer", "mount", layer, place]
+        )
+        #expect(killed.code == 137, "\(killed)")
+        #expect(try Program.shell("grep -c 'move_mount(.*= 0' \(record)").line == "1")
+        try strata.ok("layer", "rm", layer)
+        #expect(try !fixture.isMounted)
+        try expectNothingLeft(strata)
+    }
+
     @Test(.requires(.program("busybox")))
     func mountedContainerLayerDoesNotStart() throws {
         let fixture = try Fixture("overlay2")
