@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import LinuxSys
 import SystemPackage
 import TestGates
 import Testing
@@ -23,6 +24,19 @@ struct RunTests {
         #expect(try strata("run", "--rm", "busybox", "/etc/passwd").code == 126)
         #expect(try strata("run", "--rm", "no-such-image", "true").code == 125)
         #expect(try strata.ok("ps", "-aq").text == "")
+    }
+
+    @Test
+    func dryRunPrintsTheStepsAndMakesNothing() throws {
+        let strata = try Strata(driver: "overlay2")
+        try strata.importBusybox()
+        let source = strata.root.appending("not-there").string
+        let steps = try strata.ok("run", "--dry-run", "-v", "\(source):/data", "busybox", "/bin/true").text
+        for step in ["mount \(source) on /data", "resolv.conf on /etc/resolv.conf", "execute /bin/true"] {
+            #expect(steps.contains(step), "\(step) in\n\(steps)")
+        }
+        #expect(try strata.ok("ps", "-aq").text == "")
+        #expect(try Files.status(FilePath(source)) == nil)
     }
 
     @Test(arguments: drivers)

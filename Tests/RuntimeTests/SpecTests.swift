@@ -63,10 +63,13 @@ struct SpecTests {
     @Test func planIsPrintable() throws {
         var spec = SpecDefaults.container()
         spec.process.args = ["/bin/true"]
+        spec.mounts.append(
+            Spec.Mount(destination: "/etc/hosts", type: "bind", source: "/not/made/yet", options: ["rbind"])
+        )
         let text = try Container.plan(spec, options: StartOptions()).description
         for line in [
             "mount proc on /proc (nosuid,nodev,noexec)", "mask /proc/kcore", "make /proc/sys read-only",
-            "pivot to the new root",
+            "pivot to the new root", "/not/made/yet on /etc/hosts",
             "limit capabilities to a80425fb", "execute /bin/true", "make device /dev/null (1:3)",
         ] { #expect(text.contains(line), "\(line) in\n\(text)") }
     }

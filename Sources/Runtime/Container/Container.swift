@@ -56,7 +56,8 @@ package enum Container {
         begins: Bool = false
     ) throws(RuntimeError) -> LaunchPlan {
         let first = begins ? beginning(of: spec) : nil
-        var composer = PlanComposer(spec, options, CgroupHierarchies.detect(), after: first?.work)
+        let hierarchies = CgroupHierarchies.detect()
+        var composer = PlanComposer(spec, options, hierarchies, after: first?.work, isTrial: true)
         let maps = composer.hasUserNamespace ? options.gate ?? 3 : nil
         try composer.context(cgroup: nil, idMapsWritten: maps)
         let root = try attempt("open /") { () throws(SystemError) in try Files.open("/", O_RDONLY) }

@@ -27,15 +27,17 @@ extension PlanComposer {
         }
         let path = source.hasPrefix("/") ? FilePath(source) : FilePath("./" + source)
         var isDirectory = false
-        let tree = try attempt("bind \(source) on \(mount.destination)") { () throws(SystemError) in
-            let tree = try DetachedMount.clone(path, below: AT_FDCWD, recursive: mountOptions.recursiveBind)
-            isDirectory = try Files.status(of: tree.raw).kind == .directory
-            return tree
+        var tree: CInt = -1
+        try attempt("bind \(source) on \(mount.destination)") { () throws(SystemError) in
+            if isTrial, try Files.status(path) == nil { return }
+            let clone = try DetachedMount.clone(path, below: AT_FDCWD, recursive: mountOptions.recursiveBind)
+            isDirectory = try Files.status(of: clone.raw).kind == .directory
+            tree = hold(clone)
         }
         steps.append(
             .attach(
                 MountToAttach(
-                    descriptor: hold(tree),
+                    descriptor: tree,
                     target: mount.destination,
                     source: source,
                     set: mountOptions.set,

@@ -16,6 +16,8 @@ struct PlanComposer {
     let hierarchies: CgroupHierarchies?
     /// What the process has made already, if it began before all was known.
     let begun: BegunContainer.Work?
+    /// Whether the plan is only looked at, so that what a start would make first may be missing.
+    let isTrial: Bool
     var steps: [LaunchStep] = []
     /// Descriptors that the steps name and that must stay open until the process has them.
     var held: [SharedFD] = []
@@ -26,12 +28,14 @@ struct PlanComposer {
         _ spec: Spec,
         _ options: StartOptions,
         _ hierarchies: CgroupHierarchies?,
-        after begun: BegunContainer.Work? = nil
+        after begun: BegunContainer.Work? = nil,
+        isTrial: Bool = false
     ) {
         self.spec = spec
         self.options = options
         self.hierarchies = hierarchies
         self.begun = begun
+        self.isTrial = isTrial
     }
 
     mutating func hold(_ fd: consuming OwnedFD) -> CInt {
