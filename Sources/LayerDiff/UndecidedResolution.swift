@@ -14,17 +14,25 @@ import SystemPackage
 /// - Parameters:
 ///   - root: the layer's tree, in `form`.
 ///   - parentRoot: the parents' tree as a container sees it; `nil` where there is no parent.
+///   - parentForm: what attributes of `parentRoot` mean, where that is not such a tree.
 package func resolve(
     _ undecided: Undecided,
     root: CInt,
     form: any TreeForm,
     parentRoot: CInt?,
+    parentForm: any TreeForm = PlainForm(),
     label: String
 ) throws {
     if undecided.isEmpty { return }
     let label = undecided.label ?? label
     try doing("seal \(label)") {
-        let resolution = Resolution(root: root, form: form, parentRoot: parentRoot, label: label)
+        let resolution = Resolution(
+            root: root,
+            form: form,
+            parentRoot: parentRoot,
+            parentForm: parentForm,
+            label: label
+        )
         for (link, target) in undecided.hardLinks { try resolution.link(link, to: target) }
         guard let parentRoot else { return }
         // A directory's time is set after whatever is made in it; nothing is made any more.
@@ -36,6 +44,7 @@ private struct Resolution {
     let root: CInt
     let form: any TreeForm
     let parentRoot: CInt?
+    let parentForm: any TreeForm
     let label: String
     let entries = EntryCopier()
 
@@ -50,7 +59,7 @@ private struct Resolution {
         try system("fchown") { fchown(directory, status.uid, status.gid) }
         try Metadata.replaceAttributes(
             on: directory,
-            with: try ExtendedAttributes.read(of: parent),
+            with: try parentForm.attributes(of: parent),
             form: form
         )
         try system("fchmod") { fchmod(directory, status.mode) }

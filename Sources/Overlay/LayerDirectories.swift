@@ -163,12 +163,13 @@ extension LayerDirectories {
             let root = try Files.openDirectory("../staging/\(id)", below: layers.raw)
             try finish(root.raw) { try view(of: parents) }
             if !undecided.isEmpty {
-                let parent = try view(of: parents)
+                let parent = try parentTree(for: undecided, parents)
                 try resolve(
                     undecided,
                     root: root.raw,
                     form: form,
-                    parentRoot: parent?.raw,
+                    parentRoot: parent?.root.raw,
+                    parentForm: parent?.form ?? PlainForm(),
                     label: "layer \(id)"
                 )
             }
@@ -180,6 +181,21 @@ extension LayerDirectories {
                 flags: CLINUX_RENAME_NOREPLACE
             )
         }
+    }
+
+    /// The parents' tree as far as `undecided` asks for it.
+    ///
+    /// Most tars carry every directory but the root, and the root of the merged tree is the top layer's: then nothing is
+    /// mounted, which would cost each layer of an image what all layers below it cost.
+    private func parentTree(
+        for undecided: Undecided,
+        _ parents: LayerChain
+    ) throws -> (root: SharedFD, form: any TreeForm)? {
+        guard let top = parents.top else { return nil }
+        if undecided.hardLinks.isEmpty, undecided.impliedDirectories.allSatisfy(\.isRoot) {
+            return (SharedFD(try Files.openDirectory(top.rawValue, below: layers.raw)), form)
+        }
+        return (try merge(parents.ids), PlainForm())
     }
 
     /// A layer without its work directory is a sealed one; so this may be repeated.

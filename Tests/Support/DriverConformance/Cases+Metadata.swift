@@ -204,6 +204,23 @@ extension ConformanceCase {
             layers: [base, [.file("file/in/here", "x"), .file("link/in", "y")]]
         ),
         ConformanceCase(
+            "an implied root keeps the parent's metadata, and none of its marks",
+            layers: [
+                [
+                    .directory(
+                        .root,
+                        mode: 0o750,
+                        uid: 5,
+                        gid: 6,
+                        xattrs: ["user.root": [1], "trusted.overlay.opaque": [0x79]]
+                    ),
+                    .file("a"),
+                ],
+                [.file("b")], [.opaque(.root), .file("c")], [.file("d")],
+            ],
+            tree: ["c", "d"]
+        ),
+        ConformanceCase(
             "the root's metadata",
             layers: [
                 [.directory(.root, mode: 0o750, uid: 5, gid: 6, xattrs: ["user.root": [1]]), .file("a")],
