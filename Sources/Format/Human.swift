@@ -80,11 +80,18 @@ package enum Human {
 package enum Decimals {
     /// `value` rounded to so many significant digits, zeros at the end dropped.
     static func significant(_ value: Double, digits: Int) -> String {
-        var text = fixed(rounded(value, digits: digits), places: places(value, digits))
-        guard text.contains(".") else { return text }
-        while text.hasSuffix("0") { text.removeLast() }
-        if text.hasSuffix(".") { text.removeLast() }
-        return text
+        var places = places(value, digits)
+        let scaled = (value * power(places)).rounded(.toNearestOrEven)
+        guard (0..<1e15).contains(scaled) else { return fixed(value, places: 0) }
+        var units = Int64(scaled)
+        while places > 0, units % 10 == 0 {
+            units /= 10
+            places -= 1
+        }
+        let text = "\(units)"
+        if places == 0 { return text }
+        let padded = String(repeating: "0", count: max(0, places + 1 - text.utf8.count)) + text
+        return padded.dropLast(places) + "." + padded.suffix(places)
     }
 
     static func rounded(_ value: Double, digits: Int) -> Double {

@@ -8,7 +8,7 @@ package struct LayerID: Hashable, Comparable, Sendable, CustomStringConvertible 
 
     /// `nil` unless `text` has the form of a layer id; so no id can be a path.
     package init?(_ text: String) {
-        guard text.utf8.count == 8, text.utf8.allSatisfy({ Self.alphabet.contains($0) }) else { return nil }
+        guard text.utf8.count == 8, text.utf8.allSatisfy(Self.isDigit) else { return nil }
         rawValue = text
     }
 
@@ -21,6 +21,12 @@ package struct LayerID: Hashable, Comparable, Sendable, CustomStringConvertible 
     }
 
     private static let alphabet = Array("abcdefghijklmnopqrstuvwxyz234567".utf8)
+
+    /// Whether `alphabet` has it; asked for every id of a listing.
+    private static func isDigit(_ byte: UInt8) -> Bool {
+        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
+            || (UInt8(ascii: "2")...UInt8(ascii: "7")).contains(byte)
+    }
 
     package var description: String { rawValue }
 
