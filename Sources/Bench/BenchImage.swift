@@ -7,17 +7,22 @@ import SystemPackage
 /// The image that every driver gets, as an archive.
 struct BenchImage: Sendable {
     let path: FilePath
-    let summary: String
     /// A program on the host to be put into the container, for an image that we do not know; else it has one.
     private let program: FilePath?
     /// Files to work on, where they need not be looked for.
     let files: ImageFiles?
 
     /// One that is made here, in `scratch`.
-    static func generated(_ image: GeneratedImage, in scratch: FilePath) throws -> BenchImage {
+    static func generated(
+        _ image: GeneratedImage,
+        in scratch: FilePath,
+        _ observer: Benchmark.Observer
+    ) throws -> BenchImage {
         let path = scratch.appending("image")
+        var image = image
+        image.isCancelled = observer.isCancelled
         try doing("write the image to measure with to \(path)") { try image.write(to: path) }
-        return BenchImage(path: path, summary: image.summary, program: nil, files: image.files)
+        return BenchImage(path: path, program: nil, files: image.files)
     }
 
     /// One of the user's store, which `strata` is called on.
@@ -28,7 +33,7 @@ struct BenchImage: Sendable {
         try doing("write \(program)") {
             try Files.replace(program, with: TrueProgram.file, mode: 0o755, durable: false)
         }
-        return BenchImage(path: path, summary: name, program: program, files: nil)
+        return BenchImage(path: path, program: program, files: nil)
     }
 
     private static let target = "/strata-bench-true"

@@ -36,9 +36,9 @@ package final class Benchmark {
     package struct Observer {
         /// One line on what happens now.
         package var progress: (String) -> Void
-        package var isCancelled: () -> Bool
+        package var isCancelled: @Sendable () -> Bool
 
-        package init(progress: @escaping (String) -> Void, isCancelled: @escaping () -> Bool) {
+        package init(progress: @escaping (String) -> Void, isCancelled: @escaping @Sendable () -> Bool) {
             self.progress = progress
             self.isCancelled = isCancelled
         }
@@ -90,8 +90,6 @@ package final class Benchmark {
     }
 
     private func measure(in scratch: FilePath) throws -> Report {
-        observer.progress("making the image")
-        let image = try makeImage(in: scratch)
         let places = try BedMaker(scratch, program: options.program[0])
         var report = Report(
             date: .now,
@@ -101,9 +99,18 @@ package final class Benchmark {
                 fileSystem: places.fileSystem,
                 sharesBlocks: places.sharesBlocks
             ),
-            image: image.summary,
+            image: options.image ?? generated.summary,
             subjects: []
         )
+        observer.progress("making the image")
+        let image: BenchImage
+        do {
+            image = try makeImage(in: scratch)
+        } catch {
+            report.isInterrupted = observer.isCancelled()
+            if report.isInterrupted { return report }
+            throw error
+        }
         var beds: [Bed] = []
         defer {
             observer.progress("cleaning up")
@@ -130,11 +137,13 @@ package final class Benchmark {
         return choices.filter(\.entry.isLastResort).map { DriverChoice(entry: $0.entry, fileSystem: "xfs") }
     }
 
+    private var generated: GeneratedImage { options.isQuick ? .small : .whole }
+
     private func makeImage(in scratch: FilePath) throws -> BenchImage {
         if let name = options.image {
             return try .saved(name, by: Program(options.program), in: scratch)
         }
-        return try .generated(options.isQuick ? .small : .whole, in: scratch)
+        return try .generated(generated, in: scratch, observer)
     }
 }
 

@@ -18,6 +18,8 @@ struct GeneratedImage {
     var tinyFiles: Int
     var largeFiles: Int
     var largeBytes: Int
+    /// Asked for each file; `true` ends the writing with `.interrupted`.
+    var isCancelled: @Sendable () -> Bool = { false }
 
     static let whole = GeneratedImage(
         layers: 40,
@@ -112,7 +114,11 @@ struct GeneratedImage {
         let gzip = try GzipSink(packed)
         let plain = HashingSink(next: gzip)
         let writer = TarWriter(plain)
-        var content = GeneratedLayer(writer: writer, random: Random(seed: UInt64(index) + 1))
+        var content = GeneratedLayer(
+            writer: writer,
+            random: Random(seed: UInt64(index) + 1),
+            isCancelled: isCancelled
+        )
         try fill(&content, index)
         try writer.finish()
         try gzip.finish()
@@ -160,6 +166,7 @@ struct GeneratedImage {
 struct GeneratedLayer {
     let writer: TarWriter
     var random: Random
+    let isCancelled: @Sendable () -> Bool
 
     private static let filesPerDirectory = 40
     private static let time = Timestamp(seconds: 1_700_000_000)
@@ -190,6 +197,7 @@ struct GeneratedLayer {
     }
 
     mutating func file(_ path: String, _ content: [UInt8], mode: UInt32 = 0o644) throws {
+        if isCancelled() { throw StorageError(.interrupted, "write the image to measure with") }
         let entry = LayerEntry(
             path: TreePath(cleaning: path),
             kind: .regular(size: Int64(content.count)),

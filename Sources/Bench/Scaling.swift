@@ -45,10 +45,12 @@ package final class Scaling {
             for axis in axes where !observer.isCancelled() {
                 tooSlow = []
                 times = [:]
-                switch axis {
-                case .layers, .files: try measureImages(axis, places, scratch)
-                case .containers: try measureContainers(places, scratch)
-                }
+                do {
+                    switch axis {
+                    case .layers, .files: try measureImages(axis, places, scratch)
+                    case .containers: try measureContainers(places, scratch)
+                    }
+                } catch  where observer.isCancelled() {}
             }
         }
         report.isInterrupted = observer.isCancelled()
@@ -122,7 +124,7 @@ package final class Scaling {
             let generated =
                 axis == .layers
                 ? GeneratedImage.plain(layers: size, files: 1000) : .plain(layers: 1, files: size)
-            let image = try BenchImage.generated(generated, in: scratch)
+            let image = try BenchImage.generated(generated, in: scratch, observer)
             defer { try? Files.removeTree(image.path) }
             for choice in choices where !tooSlow.contains(choice.name) {
                 let start = Meter.now()
@@ -206,7 +208,7 @@ package final class Scaling {
     // MARK: - Containers
 
     private func measureContainers(_ places: BedMaker, _ scratch: FilePath) throws {
-        let image = try BenchImage.generated(.plain(layers: 1, files: 100), in: scratch)
+        let image = try BenchImage.generated(.plain(layers: 1, files: 100), in: scratch, observer)
         let sizes = ScalingAxis.containers.sizes(isQuick: options.isQuick)
         for choice in choices where !observer.isCancelled() {
             onBed(choice, .containers, sizes[0], places, image) { bed in

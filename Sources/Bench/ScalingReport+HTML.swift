@@ -13,7 +13,9 @@ extension ScalingReport {
             <p>How the cost of each operation grows with the layers and files of an image and with the containers in the store. \
             \(places.joined(separator: ", ")). \(machine.fileSystemInWords)</p>
             <p>Both axes are logarithmic: a flat line costs the same at any size, and one that rises by one decade per decade \
-            is linear. Beside each line stands what fits it best, with <b>!</b> where it grows more than it should. Points are \
+            is linear. Beside each line stands what fits it best, with <b>!</b> where it grows more than it should, and with \
+            <b>?</b> where its processor time does not, so that what grows is waiting: for the disk, or for what else the \
+            machine did. Points are \
             tenth percentiles: what the operation costs when nothing else disturbs it.</p>
 
             """

@@ -66,9 +66,16 @@ package struct ScalingReport: Sendable {
 
         package var isAsExpected: Bool { growth.map { $0.kind <= axis.expected(figure) } ?? true }
 
+        /// Whether the processor time does not grow as the time does: what grows then is waiting, for the disk or for what
+        /// else the machine did.
+        package var growsInWaiting: Bool {
+            let work = Growth(points.map { (Double($0.size), Double(max(1, $0.values.cpu))) })
+            return !isAsExpected && work.map { $0.kind <= axis.expected(figure) } == true
+        }
+
         var growthText: String {
             guard let growth else { return "too few sizes" }
-            return growth.text + (isAsExpected ? "" : " !")
+            return growth.text + (isAsExpected ? "" : growsInWaiting ? " ?" : " !")
         }
     }
 
@@ -132,7 +139,8 @@ package struct ScalingReport: Sendable {
             let table = ([head] + lines).map { $0.joined(separator: "\t") }.joined(separator: "\n")
             text += "\n" + Columns.align(table) + "\n"
         }
-        text += "\nTenth percentiles. flat, linear or n^k: how the cost grows; ! more than it should.\n"
+        text += "\nTenth percentiles. flat, linear or n^k: how the cost grows; ! more than it should; "
+        text += "? so too, but in waiting, not in processor time (the disk, or what else the machine did).\n"
         let notes =
             failures.map { "\($0.driver): not measured: \($0.reason)\n" }
             + (isInterrupted ? ["Interrupted: the rest was not measured.\n"] : [])
@@ -169,6 +177,7 @@ package struct ScalingReport: Sendable {
             "axis": .string(curve.axis.rawValue), "figure": .string(curve.figure.name),
             "driver": .string(curve.driver),
             "growth": curve.growth.map { .string($0.text) } ?? .null, "asExpected": .bool(curve.isAsExpected),
+            "waiting": .bool(curve.growsInWaiting),
             "points": .array(points),
         ]
     }

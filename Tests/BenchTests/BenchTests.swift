@@ -139,9 +139,9 @@ struct BenchTests {
         var scaling = ScalingReport(date: shape.date, version: "1", machine: shape.machine)
         scaling.subjects = shape.subjects
         let figure = try #require(Figure.named("run"))
-        func curve(_ costs: [Int64]) throws -> ScalingReport.Curve {
+        func curve(_ costs: [Int64], work: Int64? = nil) throws -> ScalingReport.Curve {
             let points = try zip([1, 10, 100, 1000], costs).map { size, cost in
-                (size: size, values: try distribution(cost))
+                (size: size, values: try #require(Distribution([Sample(value: cost, cpu: work ?? cost)])))
             }
             return .init(axis: .containers, figure: figure, driver: "<a>", points: points)
         }
@@ -159,6 +159,8 @@ struct BenchTests {
             json["points"]?.array?.compactMap { $0["p10"]?.int64 }
                 == scaling.curves[0].points.map(\.values.p10)
         )
+        scaling.curves = [try curve([1_000_000, 10_000_000, 100_000_000, 1_000_000_000], work: 1_000_000)]
+        #expect(scaling.table.contains("linear ?"), "what grows is not work")
         scaling.curves = [try curve([1_000_000, 1_000_000, 1_000_000, 1_000_000])]
         #expect(scaling.table.contains("flat\n"))
     }

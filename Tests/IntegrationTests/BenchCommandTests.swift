@@ -116,12 +116,15 @@ struct BenchCommandTests {
             directory.path.string
         )
         let report = try JSON.parse(outcome.text)
-        #expect(report["failures"]?.array?.isEmpty == true, "\(outcome)")
+        // On a busy machine the largest size is left out, and that is said.
+        let failures = try #require(report["failures"]?.array).compactMap { $0["reason"]?.string }
+        #expect(failures.allSatisfy { $0.contains("50 containers: it would take about") }, "\(outcome)")
+        let sizes = failures.isEmpty ? [1, 10, 50] : [1, 10]
         let curves = try #require(report["curves"]?.array)
         let figures = curves.compactMap { $0["figure"]?.string }
         #expect(figures == ["run", "diff", "commit", "rm", "create-container", "ps", "images", "layer-ls"])
         for curve in curves {
-            #expect(curve["points"]?.array?.compactMap { $0["size"]?.int } == [1, 10, 50], "\(curve)")
+            #expect(curve["points"]?.array?.compactMap { $0["size"]?.int } == sizes, "\(curve)")
         }
         #expect(try names(in: directory.path).isEmpty)
     }

@@ -112,7 +112,7 @@ enum BenchVerb: Verb {
             let report = try scaling.run()
             progress.clear()
             try write(text(report, parsed), parsed)
-            return report.isInterrupted ? 128 + Interruption.received : report.subjects.isEmpty ? 1 : 0
+            return report.isInterrupted ? 128 + Interruption.received : report.curves.isEmpty ? 1 : 0
         }
         let benchmark = try Benchmark(options, drivers: engine.layers.entries, observer: observer)
         let report = try benchmark.run()
@@ -159,7 +159,7 @@ enum BenchVerb: Verb {
         try write(text, parsed)
         if report.isInterrupted { return 128 + Interruption.received }
         if comparison?.hasRegression == true { return 3 }
-        return report.subjects.isEmpty ? 1 : 0
+        return report.samples.isEmpty ? 1 : 0
     }
 
     private static func write(_ text: String, _ parsed: Parsed) throws {
