@@ -50,9 +50,10 @@ class Counter:
         if done.returncode:
             sys.exit(f"{' '.join(command)}: exit {done.returncode}: {done.stderr.decode(errors='replace')[-600:]}")
 
-    def system_calls(self, words):
+    def system_calls(self, words, follow=True):
+        """`follow`: those of the processes that it starts too, for whose end this then waits."""
         out = f"{BENCH}/strace"
-        self.run(["strace", "-f", "-c", "-U", "calls,name", "-o", out, self.stripped, *self.store, *words])
+        self.run(["strace", *(["-f"] if follow else []), "-c", "-U", "calls,name", "-o", out, self.stripped, *self.store, *words])
         total = 0
         for line in open(out):
             parts = line.split()
@@ -121,6 +122,8 @@ def measure(counter):
     yield from each("changes, per change", *[(lambda layer=layer: ["layer", "changes", layer]) for layer in layers], 400)
     yield from whole("layer create", ["layer", "create", base])
 
+    yield from mounts(counter, base)
+
     rootfs = f"{BENCH}/rootfs"
     os.makedirs(f"{rootfs}/bin")
     subprocess.run(["cp", "/bin/busybox", f"{rootfs}/bin/true"], check=True)
@@ -128,6 +131,10 @@ def measure(counter):
     counter.strata("import", f"{rootfs}.tar", "counts")
     run = ["run", "--rm", "--network", "none", "-m", "64m", "--pids-limit", "100", "counts", "/bin/true"]
     yield from whole("run --rm", run, ("system calls", "allocations"))
+    plan = ["run", "--dry-run", "--network", "none", "counts", "/bin/true"]
+    yield from whole("launch plan", plan, ("system calls", "allocations"))
+    volumes = [[f"--volume=/tmp:/volume-{number}" for number in range(count)] for count in (20, 40)]
+    yield from each("launch plan, per mount", *[(lambda flags=flags: plan[:2] + flags + plan[2:]) for flags in volumes], 20)
 
     yield from whole("images", ["images"])
     # Not instructions: how SQLite's pages lie is chance.
@@ -145,6 +152,30 @@ def measure(counter):
     archives = [archive(f"{BENCH}/archive-{count}.tar", count) for count in (2000, 4000)]
     counter.strata("load", "-q", "-i", archives[0])
     yield from each("tar entry parse, per entry", *[(lambda path=path: ["load", "-q", "-i", path]) for path in archives], 2000)
+
+
+def mounts(counter, base):
+    """Yields (name, count) of mounting a layer, and of each further layer below it."""
+    target = f"{BENCH}/mounted"
+    os.mkdir(target)
+    tar = layer_tar(f"{BENCH}/one.tar", 1, "one")
+    layers = [base]
+    for _ in range(80):
+        layers.append(counter.strata("layer", "apply", "--parent", layers[-1], tar))
+    # The holder of the mount lives on: only what the command does itself is counted. Callgrind does not know the mount API.
+    methods = {"system calls": lambda words: counter.system_calls(words, follow=False), "allocations": counter.allocations}
+
+    def mount(kind, depth):
+        found = 0
+        for _ in range(2):
+            found = methods[kind](["layer", "mount", layers[depth], target])
+            counter.strata("layer", "unmount", target)
+        return found
+
+    for kind in methods:
+        counts = [mount(kind, depth) for depth in (1, 40, 80)]
+        yield f"mount: {kind}", counts[0]
+        yield f"mount, per layer: {kind}", (counts[2] - counts[1]) / 40
 
 
 def main():
