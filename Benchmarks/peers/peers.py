@@ -20,6 +20,24 @@ import load
 OURS = "strata overlay2"
 UNION = "strata-unionfs"
 
+# What is compared, by how a job's title begins.
+CAPTIONS = {
+    "run --rm": "From the command to its end, with nothing left. Strata, docker, podman and containerd make a container of an image "
+                "on an overlay and remove it, each with its defaults for capabilities and seccomp; `ctr` knows no process limit. "
+                "crun and runc get a bundle whose root is a plain directory: no image, no layer, no overlay, no row to keep; with "
+                "`--cgroup-manager=disabled` no limits either.",
+    "create and rm": "Two commands, one after the other, of a container that does not start. containers-storage makes the layer and "
+                     "its record alone, without mount points, configuration or limits.",
+    "diff": "The list of changes, for a stopped container; caches warm.",
+    "commit": "An image of that container. Strata's is on disk for sure when the command ends; the others do not wait for the disk.",
+    "load": "A docker-archive with one layer, packed with gzip, from the page cache; the disk at rest before each, and nothing of the "
+            "image there. Strata verifies both digests, keeps the blob, and syncs once, without `no sync`; docker, podman and "
+            "containerd keep and verify too, and do not sync the unpacked files; umoci reads the same layer from an OCI layout, "
+            "keeps and syncs nothing. tar unpacks the bare layer, neither hashed nor kept, with `sync -f` at its end unless it says "
+            "`no sync`.",
+    "union in user space": "One and the same work in a fresh mount over the same lower tree.",
+}
+
 
 class Results:
     """Tables in Markdown, and what could not be measured."""
@@ -30,7 +48,8 @@ class Results:
     def add(self, title, times, base=OURS):
         self.bases[title] = base
         self.medians[title] = {name: statistics.median(values) for name, values in times.items()}
-        rows = [f"### {title}", "", "| what | median ms | p10 | p90 | to Strata |", "|---|---:|---:|---:|---:|"]
+        caption = next((text for start, text in CAPTIONS.items() if title.startswith(start)), None)
+        rows = [f"### {title}", ""] + ([caption, ""] if caption else []) + ["| what | median ms | p10 | p90 | to Strata |", "|---|---:|---:|---:|---:|"]
         ours = statistics.median(times[base])
         for name, values in sorted(times.items(), key=lambda item: statistics.median(item[1])):
             median = statistics.median(values)
