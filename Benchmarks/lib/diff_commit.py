@@ -40,11 +40,13 @@ def main():
     print(f"strata diff lists {count} lines")
     cases = {"strata diff": lambda: paired.spawn([*STRATA, "diff", "changed"])}
 
-    def commit_again():
+    def commit_again(*words):
         subprocess.run([*STRATA, "rmi", "-f", "committed"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.sync()  # What others left to be written is not this one's work.
-        return paired.spawn([*STRATA, "commit", "changed", "committed"])
+        return paired.spawn([*STRATA, "commit", *words, "changed", "committed"])
     cases["strata commit"] = commit_again
+    # The others do not wait for the disk.
+    cases["strata commit --no-sync"] = lambda: commit_again("--no-sync")
     peers = others()
     try:
         for peer in peers:
@@ -59,12 +61,13 @@ def main():
     missed = statistics.median(times["strata diff"]) > .015
     print(f"\nstrata diff: aim under 15 ms: {'MISSED' if missed else 'reached'}")
     for name in times:
-        if name.endswith(" commit") and name != "strata commit":
-            ratio = statistics.median(times["strata commit"]) / statistics.median(times[name])
-            is_aim = name.startswith("docker")
-            missed += is_aim and ratio > .2
-            word = f" (aim: at most 0.2): {'MISSED' if ratio > .2 else 'reached'}" if is_aim else ""
-            print(f"strata commit / {name} = {ratio:.2f}{word}")
+        if name.endswith(" commit") and not name.startswith("strata"):
+            for ours in ("strata commit", "strata commit --no-sync"):
+                ratio = statistics.median(times[ours]) / statistics.median(times[name])
+                is_aim = name.startswith("docker") and ours == "strata commit"
+                missed += is_aim and ratio > .2
+                word = f" (aim: at most 0.2): {'MISSED' if ratio > .2 else 'reached'}" if is_aim else ""
+                print(f"{ours} / {name} = {ratio:.2f}{word}")
     for index in range(1000):
         quiet(*STRATA, "create", "bench", "/bin/true")
     times = paired.measure({"strata ps -a, 1,000 containers": lambda: paired.spawn([*STRATA, "ps", "-a"])}, 20)
