@@ -24,12 +24,17 @@ let allDrivers: [Driver] = [
 let skippedDrivers = (Context.environment["SKIP_DRIVERS"] ?? "").split(separator: ",").map(String.init)
 let drivers = allDrivers.filter { !skippedDrivers.contains($0.folder) }
 
-let swiftSettings: [SwiftSetting] = [
+let testSettings: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
 ]
+
+/// Without the library of regular expressions, which a search for a string in a string brings in unasked: it makes each
+/// program a tenth larger, and what the loader relocates at each start.
+let swiftSettings =
+    testSettings + [.unsafeFlags(["-Xfrontend", "-disable-implicit-string-processing-module-import"])]
 
 /// How release programs are linked, since every command is a new process.
 ///
@@ -55,7 +60,7 @@ func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 
 /// A test target at `Tests/<name>`.
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: testSettings)
 }
 
 var targets: [Target] = [
@@ -178,13 +183,13 @@ targets += [
         name: "TestGates",
         dependencies: ["LinuxSys", "CLinux", system],
         path: "Tests/Support/TestGates",
-        swiftSettings: swiftSettings
+        swiftSettings: testSettings
     ),
     .target(
         name: "DriverConformance",
         dependencies: ["Storage", "LayerDiff", "LinuxSys", "CLinux", "TestGates", system],
         path: "Tests/Support/DriverConformance",
-        swiftSettings: swiftSettings
+        swiftSettings: testSettings
     ),
     tests("LinuxSysTests", ["LinuxSys", "CLinux", "TestGates", system]),
     tests("JSONTests", ["JSON"]),

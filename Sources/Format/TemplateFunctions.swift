@@ -137,8 +137,24 @@ extension TemplateFunctions {
 
     private func split(_ arguments: [JSON]) throws -> JSON {
         try expect(arguments, 2)
-        let (text, separator) = (try string(arguments[0]), try string(arguments[1]))
-        return .strings(text.split(separator: separator, omittingEmptySubsequences: false).map(String.init))
+        return .strings(Self.pieces(of: try string(arguments[0]), between: try string(arguments[1])))
+    }
+
+    /// As Go's strings.Split: an empty separator lies between all characters.
+    private static func pieces(of text: String, between separator: String) -> [String] {
+        if separator.isEmpty { return text.unicodeScalars.map { String($0) } }
+        let (bytes, mark) = (Array(text.utf8), Array(separator.utf8))
+        var (pieces, start, place): ([String], Int, Int) = ([], 0, 0)
+        while place + mark.count <= bytes.count {
+            guard bytes[place..<place + mark.count].elementsEqual(mark) else {
+                place += 1
+                continue
+            }
+            pieces.append(String(decoding: bytes[start..<place], as: UTF8.self))
+            place += mark.count
+            start = place
+        }
+        return pieces + [String(decoding: bytes[start...], as: UTF8.self)]
     }
 
     /// Spaces before and after, unless the text is empty.

@@ -42,8 +42,8 @@ enum ByteProgress {
         guard let bytes = try? Files.contents("/proc/self/io", limit: 4096) else { return nil }
         var values: [Substring: Int64] = [:]
         for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") {
-            let parts = line.split(separator: ": ")
-            if parts.count == 2 { values[parts[0]] = Int64(parts[1]) }
+            let parts = line.split(separator: ":")
+            if parts.count == 2 { values[parts[0]] = Int64(parts[1].drop { $0 == " " }) }
         }
         guard let read = values["rchar"], let written = values["wchar"] else { return nil }
         return (read, written)

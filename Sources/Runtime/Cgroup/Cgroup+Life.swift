@@ -49,7 +49,7 @@ extension Cgroup {
     package var isFrozen: Bool {
         switch hierarchies.version {
         case .v1: read(main.appending("freezer.state")) == "FROZEN\n"
-        case .v2: read(main.appending("cgroup.events"))?.contains("frozen 1") ?? false
+        case .v2: (read(main.appending("cgroup.events")) ?? "").split(separator: "\n").contains("frozen 1")
         }
     }
 
