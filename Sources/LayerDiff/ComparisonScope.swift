@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import LinuxSys
+package import Storage
 
 /// The names in one directory that may differ between two trees; what it does not name is equal and not looked at.
 ///
@@ -26,6 +27,8 @@ package final class ComparisonScope {
 /// What may differ between a tree and its parent's, from whatever a driver knows without a walk.
 package struct ComparisonCandidates {
     package var root: ComparisonScope
+    /// What certainly changed, and is not looked at: files of one name, and directories; without those above them.
+    package var known: [Change]
     /// All paths of a file of several names, in the parent's tree and in the tree, by inode number.
     ///
     /// Asked for files that the comparison comes across, since what happens to one name can change the group of all.
@@ -36,11 +39,13 @@ package struct ComparisonCandidates {
 
     package init(
         root: ComparisonScope,
+        known: [Change] = [],
         parentPaths: @escaping (UInt64) throws -> [TreePath],
         treePaths: @escaping (UInt64) throws -> [TreePath],
         sharesContent: @escaping (UInt64) throws -> Bool = { _ in false }
     ) {
         self.root = root
+        self.known = known
         self.parentPaths = parentPaths
         self.treePaths = treePaths
         self.sharesContent = sharesContent
@@ -54,7 +59,7 @@ struct LinkedCandidates {
         var isParents: Bool
     }
 
-    private let candidates: ComparisonCandidates
+    let candidates: ComparisonCandidates
     private let device: DeviceNumber
     private var seen: Set<TreePath> = []
     private var waiting: Set<File> = []

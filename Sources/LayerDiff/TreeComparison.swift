@@ -87,7 +87,7 @@ private final class TwoTreeWalk {
     func run(_ scope: ComparisonScope?) throws -> [Change] {
         try walk(scope)
         while let rest = try linked?.takeRest() { try walk(rest) }
-        listBrokenGroups()
+        listRest()
         changes.sort()
         if linked != nil { removeRepeated() }
         return changes
@@ -239,13 +239,15 @@ private final class TwoTreeWalk {
         return true
     }
 
-    /// Lists the paths of which only the group changed, and the directories above them.
-    private func listBrokenGroups() {
+    /// Lists what was known before, the paths of which only the group changed, and the directories above them.
+    private func listRest() {
         let broken = groups.changed()
-        if broken.isEmpty { return }
+        let known = linked?.candidates.known ?? []
+        if broken.isEmpty, known.isEmpty { return }
+        changes += known
         var listed = Set(changes.map(\.path))
-        for path in broken {
-            var next: TreePath? = path
+        for start in broken + known.compactMap(\.path.parent) {
+            var next: TreePath? = start
             while let now = next, listed.insert(now).inserted {
                 changes.append(Change(.modified, now))
                 next = now.parent

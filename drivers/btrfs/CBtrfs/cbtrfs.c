@@ -96,6 +96,15 @@ int cbtrfs_sync(int fd)
     return ioctl(fd, BTRFS_IOC_SYNC);
 }
 
+int cbtrfs_identifier(int fd, uint8_t identifier[BTRFS_FSID_SIZE])
+{
+    struct btrfs_ioctl_fs_info_args args = {0};
+    if (ioctl(fd, BTRFS_IOC_FS_INFO, &args) == -1)
+        return -1;
+    memcpy(identifier, args.fsid, BTRFS_FSID_SIZE);
+    return 0;
+}
+
 int cbtrfs_grow(int fd)
 {
     struct btrfs_ioctl_vol_args args = {.name = "max"};

@@ -11,7 +11,7 @@ import SystemPackage
 extension BtrfsDriver {
     package func changes(_ id: LayerID, over parents: LayerChain) throws -> ChangeSet {
         try doing("find the changes of layer \(id) (btrfs)") {
-            let tree = SharedFD(try open(id))
+            let tree = SharedFD(try view(id))
             let parent = try parents.top.map { SharedFD(try open($0)) }
             return ChangeSet(
                 changes: try changes(of: id, tree.raw, parent: parent?.raw),
@@ -21,19 +21,50 @@ extension BtrfsDriver {
         }
     }
 
-    private func changes(of id: LayerID, _ tree: CInt, parent: CInt?) throws -> [Change] {
+    /// A layer's tree to read from, which leaves the access times of a writable one alone: they would be changes.
+    private func view(_ id: LayerID) throws -> OwnedFD {
+        let tree = try open(id)
+        if try Subvolume.isReadOnly(tree.raw) { return tree }
+        let mount = try detachedMount(id, tree.raw)
+        try DetachedMount.set(.readOnly, on: mount.raw)
+        return try Files.open(".", below: mount.raw, O_RDONLY | O_DIRECTORY)
+    }
+
+    /// - Parameter asItIs: whether it may be read without a snapshot.
+    func changes(of id: LayerID, _ tree: CInt, parent: CInt?, asItIs: Bool = true) throws -> [Change] {
         guard let parent, let transaction = try divergence(tree, parent) else {
             return try TreeComparison.changes(parent: parent, tree: tree, parentForm: form, treeForm: form)
         }
-        let still = try frozen(id, tree)
-        let names = InodeNames(in: still.fd)
+        func changes(asIn still: CInt) throws -> [Change] {
+            try self.changes(of: tree, asIn: still, over: parent, after: transaction)
+        }
+        if try Subvolume.isReadOnly(tree) { return try changes(asIn: tree) }
+        // A snapshot waits for the disk, and everything in it is new to the kernel's caches.
+        if asItIs, try Subvolume.hasLittleToWrite(tree), let state = try Subvolume.settle(tree) {
+            let found = Result { try changes(asIn: tree) }
+            if try Subvolume.settle(tree) == state { return try found.get() }
+        }
+        let snapshot = try TemporarySnapshot(of: tree, in: layers) { temporaryName("changes", id) }
+        return try changes(asIn: snapshot.fd.raw)
+    }
+
+    /// - Parameter still: the tree, or a snapshot of it, which nobody changes.
+    private func changes(
+        of tree: CInt,
+        asIn still: CInt,
+        over parent: CInt,
+        after transaction: UInt64
+    ) throws -> [Change] {
+        let names = InodeNames(in: still)
         let parentNames = InodeNames(in: parent)
-        var changed = ChangedInodes(in: still.fd, names: names, after: transaction)
+        var changed = ChangedInodes(InodeScan(still, over: parent, after: transaction), names: names)
+        let (scope, known) = try changed.find()
         let candidates = ComparisonCandidates(
-            root: try changed.scope(),
+            root: scope,
+            known: known,
             parentPaths: { try parentNames.paths(of: $0) },
             treePaths: { try names.paths(of: $0) },
-            sharesContent: { try FileExtents(of: $0, in: parent) == FileExtents(of: $0, in: still.fd) }
+            sharesContent: { try FileExtents(of: $0, in: parent) == FileExtents(of: $0, in: still) }
         )
         return try TreeComparison.changes(
             parent: parent,
@@ -52,20 +83,6 @@ extension BtrfsDriver {
         let own = try Subvolume.info(tree)
         let base = try Subvolume.info(parent)
         return own.originUUID == base.uuid && base.changed <= own.made ? own.made : nil
-    }
-
-    /// The layer as it is now, in a subvolume that nobody changes: itself, or a snapshot.
-    private func frozen(_ id: LayerID, _ tree: CInt) throws(SystemError) -> FrozenSubvolume {
-        if try Subvolume.isReadOnly(tree) { return FrozenSubvolume(borrowing: tree) }
-        while true {
-            let name = temporaryName("changes", id)
-            try Subvolume.snapshot(tree, as: name, below: layers.raw, readOnly: true)
-            // Who empties the trash takes what nobody has locked, perhaps just before we do.
-            guard let opened = try? SharedFD(Subvolume.open(name, below: layers.raw)) else { continue }
-            if clinux_flock(opened.raw, LOCK_SH | LOCK_NB) == 0 {
-                return FrozenSubvolume(snapshot: opened, name: name, directory: layers)
-            }
-        }
     }
 
     /// Cost: the leaves of the tree that were written since the layer was made.
@@ -89,24 +106,29 @@ extension BtrfsDriver: SharedUsageMeasuring {
     }
 }
 
-/// A subvolume that does not change while this is held; a snapshot goes with it.
-private final class FrozenSubvolume {
-    let fd: CInt
-    private let snapshot: (fd: SharedFD, name: String, directory: SharedFD)?
+/// A layer as it was at one moment; goes with this.
+private final class TemporarySnapshot {
+    let fd: SharedFD
+    private let name: String
+    private let directory: SharedFD
 
-    /// One that is read-only; it stays the caller's.
-    init(borrowing fd: CInt) {
-        self.fd = fd
-        snapshot = nil
-    }
-
-    init(snapshot: SharedFD, name: String, directory: SharedFD) {
-        fd = snapshot.raw
-        self.snapshot = (snapshot, name, directory)
+    init(of tree: CInt, in directory: SharedFD, _ newName: () -> String) throws(SystemError) {
+        while true {
+            let name = newName()
+            try Subvolume.snapshot(tree, as: name, below: directory.raw, readOnly: true)
+            // Who empties the trash takes what nobody has locked, perhaps just before we do.
+            guard let opened = try? SharedFD(Subvolume.open(name, below: directory.raw)) else { continue }
+            if clinux_flock(opened.raw, LOCK_SH | LOCK_NB) == 0 {
+                fd = opened
+                self.name = name
+                self.directory = directory
+                return
+            }
+        }
     }
 
     deinit {
         // What stays is taken with the trash.
-        if let snapshot { try? Subvolume.delete(snapshot.name, below: snapshot.directory.raw) }
+        try? Subvolume.delete(name, below: directory.raw)
     }
 }

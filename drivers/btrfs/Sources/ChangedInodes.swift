@@ -3,206 +3,152 @@
 import CBtrfs
 import LayerDiff
 import LinuxSys
-import Synchronization
+import Storage
 import SystemPackage
 
-/// What a subvolume changed since a transaction, as names to be compared.
+/// What a subvolume changed since a transaction: what the items of its tree say, and names that are to be compared.
 ///
 /// Whatever is done to a file or directory (content, any metadata, attributes, names given and taken, moves) writes its
 /// inode's item with the number of the transaction, and nothing takes that back. So the inodes with a newer number are
 /// all that changed and is still there; what is gone is missing in a directory that changed. Inodes keep their numbers
-/// in a snapshot, so the names of a changed directory are compared by name and number.
+/// in a snapshot.
+///
+/// Most changes are plain, and known without a look at the files: a file of one name came, went, or has another size,
+/// time, owner or mode, in a directory that is where it was. All else is compared: files of several names, replaced
+/// ones, what is in directories that are new or moved, attributes and content of what seems the same.
 ///
 /// Cost: the leaves of the tree that were written since.
 struct ChangedInodes {
     private let names: InodeNames
     private let scan: InodeScan
-    private var scopes: [UInt64: ComparisonScope] = [:]
+    private let root = ComparisonScope()
+    private var changed: [UInt64: ChangedInode] = [:]
+    private var places: [UInt64: Place] = [:]
+    private var known: [Change] = []
 
-    /// - Parameters:
-    ///   - subvolume: one that nobody changes: read-only.
-    ///   - transaction: what was written by later ones counts.
-    init(in subvolume: CInt, names: InodeNames, after transaction: UInt64) {
+    /// What may differ, and what is known to.
+    typealias Found = (scope: ComparisonScope, known: [Change])
+
+    init(_ scan: InodeScan, names: InodeNames) {
         self.names = names
-        scan = InodeScan(search: TreeSearch(subvolume), transaction: transaction)
+        self.scan = scan
+        places[CBTRFS_ROOT_INODE] = Place(root)
     }
 
-    mutating func scope() throws(SystemError) -> ComparisonScope {
-        let root = ComparisonScope()
-        scopes = [CBTRFS_ROOT_INODE: root]
-        for inode in try scan.find() { try insert(inode) }
-        return root
+    mutating func find() throws(SystemError) -> Found {
+        let found = try scan.find()
+        changed.reserveCapacity(found.count)
+        for inode in found { changed[inode.inode] = inode }
+        for inode in found {
+            if inode.item.isDirectory { try take(directory: inode) } else { try take(file: inode) }
+        }
+        return (root, known)
     }
 
-    private mutating func insert(_ changed: InodeScan.Changed) throws(SystemError) {
-        if changed.isDirectory {
-            try scope(ofDirectory: changed.inode, changed.names.first)?.comparesNames = true
+    private mutating func take(file: ChangedInode) throws(SystemError) {
+        // Names may stand in an older leaf than the inode.
+        let isComplete = file.names.count == Int(file.item.links)
+        if isComplete, file.item.links == 1, let name = file.names.first,
+            let place = try place(ofDirectory: name.directory), place.isSame
+        {
+            let isNew = file.before?.names.contains(name) != true
+            if isNew, changed[name.directory]?.removed != nil { return }  // its directory tells
+            if !isNew, let before = file.before?.item, before.links == 1, before.differs(from: file.item) {
+                return known.append(Change(.modified, place.path.appending(name.name)))
+            }
+        }
+        for name in isComplete ? file.names : try names.names(of: file.inode) {
+            _ = try place(ofDirectory: name.directory)?.scope.insert(name.name)
+        }
+    }
+
+    private mutating func take(directory: ChangedInode) throws(SystemError) {
+        guard let place = try place(ofDirectory: directory.inode) else { return }
+        guard place.isSame, let before = directory.before, let removed = directory.removed else {
+            place.scope.comparesNames = true
             return
         }
-        // Names may stand in an older leaf than the inode.
-        let isComplete = changed.names.count == Int(changed.links)
-        for name in isComplete ? changed.names : try names.names(of: changed.inode) {
-            _ = try scope(ofDirectory: name.directory)?.insert(name.name)
+        let path = place.path
+        if before.item.differs(from: directory.item) {
+            known.append(Change(.modified, path))
+        } else {
+            _ = place.scope
         }
+        var gone = Set(removed)
+        for entry in directory.entries.added {
+            let isReplaced = gone.remove(entry.name) != nil
+            if !isReplaced, let file = entry.file, changed[file]?.item.links == 1 {
+                known.append(Change(.added, path.appending(entry.name)))
+            } else {
+                place.scope.insert(entry.name)
+            }
+        }
+        known += gone.map { Change(.deleted, path.appending($0)) }
     }
 
     /// `nil` for a directory that has no name.
-    private mutating func scope(
-        ofDirectory inode: UInt64,
-        _ known: InodeNames.Name? = nil
-    ) throws(SystemError) -> ComparisonScope? {
-        var above: [(inode: UInt64, name: TreePath)] = []
+    private mutating func place(ofDirectory inode: UInt64) throws(SystemError) -> Place? {
+        var above: [(inode: UInt64, name: InodeNames.Name)] = []
         var next = inode
-        while scopes[next] == nil {
-            var name = above.isEmpty ? known : nil
+        while places[next] == nil {
+            var name = changed[next]?.names.first
             if name == nil { name = try names.names(of: next).first }
             guard let name else { return nil }
-            above.append((next, name.name))
+            above.append((next, name))
             try InodeNames.checkDepth(above.count)
             next = name.directory
         }
-        var scope = scopes[next]
+        var place = places[next]
         for (inode, name) in above.reversed() {
-            scope = scope?.insert(name)
-            scopes[inode] = scope
+            guard let directory = place else { return nil }
+            let isMoved = changed[inode].map { $0.before?.names != [name] } ?? false
+            place = Place(name.name, in: directory, isSame: directory.isSame && !isMoved)
+            places[inode] = place
         }
-        return scope
+        return place
     }
 }
 
-/// Finds the inodes of a subvolume that were written after a transaction.
-struct InodeScan: Sendable {
-    let search: TreeSearch
-    let transaction: UInt64
+/// Where a directory is; kept by those who made it.
+private final class Place {
+    private let name: TreePath
+    private unowned let above: Place?
+    /// Whether the parent's tree has the same directory at the same path.
+    let isSame: Bool
+    private var present: ComparisonScope?
 
-    /// An inode of which the item was found, with those of its names that stood near it.
-    struct Changed {
-        var inode: UInt64
-        var isDirectory: Bool
-        var links: UInt32
-        var names: [InodeNames.Name] = []
+    init(_ root: ComparisonScope) {
+        name = .root
+        above = nil
+        isSame = true
+        present = root
     }
 
-    /// All inodes that changed, those of a large tree by two threads: what takes time is the kernel's copying.
-    func find() throws(SystemError) -> [Changed] {
-        let end = try search.lastObject()
-        if end < 10_000 { return try find(from: .first, to: .last) }
-        let middle = end / 2
-        let other = Mutex<Result<[Changed], SystemError>>(.success([]))
-        let thread = try Thread { [self] in
-            let found = Result { () throws(SystemError) in
-                try find(from: ItemKey(object: middle + 1, type: 0, offset: 0), to: .last)
-            }
-            other.withLock { $0 = found }
-        }
-        let own = Result { () throws(SystemError) in
-            try find(from: .first, to: ItemKey(object: middle, type: .max, offset: .max))
-        }
-        thread.join()
-        return try own.get() + other.withLock { $0 }.get()
+    init(_ name: TreePath, in above: Place, isSame: Bool) {
+        self.name = name
+        self.above = above
+        self.isSame = isSame
     }
 
-    private func find(from first: ItemKey, to last: ItemKey) throws(SystemError) -> [Changed] {
-        var changed: [Changed] = []
-        var isCurrent = false
-        try search.forEach(
-            from: first,
-            to: last,
-            since: transaction + 1,
-            bufferSize: 1 << 20
-        ) { key, data throws(SystemError) in
-            switch Int32(key.type) {
-            case BTRFS_INODE_ITEM_KEY:
-                // A file without a name is open somewhere, and gone once that is closed.
-                let links = try data.integer(at: 40, UInt32.self)
-                isCurrent = try data.integer(at: 8, UInt64.self) > transaction && links > 0
-                if !isCurrent { return }
-                let isDirectory = try data.integer(at: 52, UInt32.self) & 0o170000 == 0o040000
-                changed.append(Changed(inode: key.object, isDirectory: isDirectory, links: links))
-            case BTRFS_INODE_REF_KEY, BTRFS_INODE_EXTREF_KEY:
-                guard isCurrent, let last = changed.indices.last, changed[last].inode == key.object else {
-                    return
-                }
-                try InodeNames.read(key, data) { changed[last].names.append($0) }
-            default: break
-            }
+    var path: TreePath {
+        var names: [TreePath] = []
+        var next: Place? = self
+        while let place = next {
+            names.append(place.name)
+            next = place.above
         }
-        return changed
-    }
-}
-
-/// The names of inodes in a subvolume that nobody changes.
-final class InodeNames {
-    struct Name: Hashable {
-        /// The inode of the directory.
-        var directory: UInt64
-        var name: TreePath
+        return names.reversed().reduce(.root) { $0.appending($1) }
     }
 
-    private let search: TreeSearch
-    private var directories: [UInt64: TreePath] = [CBTRFS_ROOT_INODE: .root]
-
-    /// - Parameter subvolume: stays the caller's.
-    init(in subvolume: CInt) { search = TreeSearch(subvolume) }
-
-    func names(of inode: UInt64) throws(SystemError) -> [Name] {
-        var names: [Name] = []
-        try search.forEach(
-            from: ItemKey(object: inode, type: UInt8(BTRFS_INODE_REF_KEY), offset: 0),
-            to: ItemKey(object: inode, type: UInt8(BTRFS_INODE_EXTREF_KEY), offset: .max)
-        ) { key, data throws(SystemError) in
-            try Self.read(key, data) { names.append($0) }
+    /// What is to be looked at in it; from the first use on, it is looked at itself.
+    var scope: ComparisonScope {
+        var missing: [Place] = []
+        var next: Place? = self
+        while let place = next, place.present == nil {
+            missing.append(place)
+            next = place.above
         }
-        return names
-    }
-
-    /// All paths of an inode.
-    func paths(of inode: UInt64) throws(SystemError) -> [TreePath] {
-        var paths: [TreePath] = []
-        for name in try names(of: inode) {
-            if let directory = try path(ofDirectory: name.directory) {
-                paths.append(directory.appending(name.name))
-            }
-        }
-        return paths
-    }
-
-    /// `nil` for a directory that has no name.
-    func path(ofDirectory inode: UInt64) throws(SystemError) -> TreePath? {
-        var above: [(inode: UInt64, name: TreePath)] = []
-        var next = inode
-        while directories[next] == nil {
-            guard let name = try names(of: next).first else { return nil }
-            above.append((next, name.name))
-            try Self.checkDepth(above.count)
-            next = name.directory
-        }
-        guard var path = directories[next] else { return nil }
-        for (inode, name) in above.reversed() {
-            path = path.appending(name)
-            directories[inode] = path
-        }
-        return path
-    }
-
-    /// A file system that is damaged could lead round in circles.
-    static func checkDepth(_ depth: Int) throws(SystemError) {
-        if depth > 1 << 24 {
-            throw SystemError("find the path of a directory", nil, .tooManySymbolicLinkLevels)
-        }
-    }
-
-    /// Gives the names that an item of names holds.
-    static func read(_ key: ItemKey, _ data: ItemData, _ body: (Name) -> Void) throws(SystemError) {
-        let isExtended = Int32(key.type) == BTRFS_INODE_EXTREF_KEY
-        // An extended one says in each name what the others say in the key.
-        let head = isExtended ? 18 : 10
-        var offset = 0
-        while offset < data.count {
-            let directory = try isExtended ? data.integer(at: offset, UInt64.self) : key.offset
-            let length = try data.integer(at: offset + head - 2, UInt16.self)
-            body(Name(directory: directory, name: try data.name(at: offset + head, length: length)))
-            offset += head + Int(length)
-        }
+        for place in missing.reversed() { place.present = place.above?.present?.insert(place.name) }
+        return present ?? ComparisonScope()
     }
 }

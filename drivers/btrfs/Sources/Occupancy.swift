@@ -28,7 +28,7 @@ struct Occupancy {
             from: .first,
             to: .last,
             since: countsShared ? 0 : first,
-            bufferSize: 1 << 20
+            into: SearchBuffer(byteCount: 256 << 10)
         ) { key, data throws(SystemError) in
             switch Int32(key.type) {
             case BTRFS_INODE_ITEM_KEY:

@@ -49,6 +49,21 @@ struct ItemData {
     }
 }
 
+/// Memory for the answers of searches, of which one at a time may use it.
+final class SearchBuffer {
+    /// An item has at most 64 KiB, and stands behind a head.
+    fileprivate static let largestItem = (64 << 10) + MemoryLayout<btrfs_ioctl_search_header>.size
+
+    fileprivate let bytes: UnsafeMutableRawBufferPointer
+
+    /// For few items; for many there should be more room, but not more than the processor keeps at hand.
+    init(byteCount: Int = 80 << 10) {
+        bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCount, alignment: 16)
+    }
+
+    deinit { bytes.deallocate() }
+}
+
 /// Reads items of a tree with the kernel's tree search, which needs CAP_SYS_ADMIN.
 ///
 /// It sees what was committed and what the tree has got since; names and attributes that the kernel still holds
@@ -69,23 +84,25 @@ struct TreeSearch: Sendable {
     ///
     /// - Parameters:
     ///   - transaction: leaves that are older are passed over, and so items of which nothing is newer.
-    ///   - bufferSize: what one call may give; an item has at most 64 KiB.
+    ///   - buffer: for many searches, or large ones.
     func forEach(
         from first: ItemKey,
         to last: ItemKey,
         since transaction: UInt64 = 0,
-        bufferSize: Int = 80 << 10,
+        into buffer: SearchBuffer = SearchBuffer(),
         _ body: (ItemKey, ItemData) throws(SystemError) -> Void
     ) throws(SystemError) {
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: bufferSize, alignment: 16)
-        defer { buffer.deallocate() }
+        let bytes = buffer.bytes
         var next: ItemKey? = first
         while let start = next {
             let count = try system("search a tree of btrfs") {
-                cbtrfs_search(fd, tree, start.raw, last.raw, transaction, buffer.baseAddress, buffer.count)
+                cbtrfs_search(fd, tree, start.raw, last.raw, transaction, bytes.baseAddress, bytes.count)
             }
             if count == 0 { return }
-            next = try items(Int(count), in: UnsafeRawBufferPointer(buffer), body).successor
+            let (key, end) = try items(Int(count), in: UnsafeRawBufferPointer(bytes), body)
+            // Where any item had found room, there was none.
+            if bytes.count - end >= SearchBuffer.largestItem { return }
+            next = key.successor
         }
     }
 
@@ -114,12 +131,12 @@ struct TreeSearch: Sendable {
         }
     }
 
-    /// Gives the items of one answer; the key of the last.
+    /// Gives the items of one answer; the key of the last, and where it ends.
     private func items(
         _ count: Int,
         in buffer: UnsafeRawBufferPointer,
         _ body: (ItemKey, ItemData) throws(SystemError) -> Void
-    ) throws(SystemError) -> ItemKey {
+    ) throws(SystemError) -> (key: ItemKey, end: Int) {
         var offset = CBTRFS_SEARCH_ITEMS
         var key = ItemKey.last
         for _ in 0..<count {
@@ -137,6 +154,6 @@ struct TreeSearch: Sendable {
             try body(key, ItemData(bytes: bytes))
             offset += Int(header.len)
         }
-        return key
+        return (key, offset)
     }
 }

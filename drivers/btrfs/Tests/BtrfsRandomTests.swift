@@ -26,6 +26,26 @@ struct BtrfsRandomTests {
         )
     }
 
+    /// Read as it is, or as a snapshot of it.
+    @Test(arguments: UInt64(3000)..<(isFull ? 3200 : 3010))
+    func writableLayersAreReadBothWays(_ seed: UInt64) throws {
+        let scratch = try TemporaryDirectory(below: LoopFileSystem.shared("btrfs").path)
+        let driver = try BtrfsDriver(home: scratch.appending("home"), options: [:])
+        let (base, id) = (LayerID.random(), LayerID.random())
+        try driver.prepare(base, over: LayerChain(), options: LayerOptions())
+        let parent = try driver.open(base)
+        try operate(on: parent.raw, seed: seed &* 31, count: 200)
+        try driver.seal(base, over: LayerChain(), undecided: Undecided())
+        try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
+        let tree = try driver.open(id)
+        for round in 0..<2 {
+            try operate(on: tree.raw, seed: seed &+ UInt64(round), count: 60)
+            let expected = try TreeComparison.changes(parent: parent.raw, tree: tree.raw)
+            #expect(try driver.changes(id, over: LayerChain([base])).changes == expected)
+            #expect(try driver.changes(of: id, tree.raw, parent: parent.raw, asItIs: false) == expected)
+        }
+    }
+
     /// Whatever the kernel says has changed is among what we found, and hardly more is.
     @Test(arguments: UInt64(2000)..<(isFull ? 2200 : 2010))
     func changedInodesAreThoseOfTheSendStream(_ seed: UInt64) throws {
@@ -39,7 +59,7 @@ struct BtrfsRandomTests {
         try operate(on: tree.raw, seed: seed, count: 120)
         try Subvolume.makeReadOnly(tree.raw)
 
-        let scan = InodeScan(search: TreeSearch(tree.raw), transaction: try Subvolume.info(tree.raw).made)
+        let scan = InodeScan(tree.raw, over: parent.raw, after: try Subvolume.info(tree.raw).made)
         let ours = Set(try scan.find().map(\.inode))
         let kernels = try kernelsList(of: tree.raw, over: parent.raw, in: scratch)
         #expect(kernels.subtracting(ours).isEmpty)

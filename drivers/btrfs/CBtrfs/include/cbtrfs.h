@@ -52,6 +52,9 @@ int64_t cbtrfs_search(int fd, uint64_t tree, struct cbtrfs_key first, struct cbt
 /* Ends when all that was written to the file system is on disk, and wakes who frees deleted subvolumes. */
 int cbtrfs_sync(int fd);
 
+/* By what the file system is known below /sys/fs/btrfs. */
+int cbtrfs_identifier(int fd, uint8_t identifier[BTRFS_FSID_SIZE]);
+
 /* The file system takes all of its device. */
 int cbtrfs_grow(int fd);
 
