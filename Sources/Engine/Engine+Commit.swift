@@ -33,8 +33,14 @@ extension Engine {
         guard let parentID = Digest(record.image) else {
             throw StorageError(.corrupt, "commit \(record.name): its image is called '\(record.image)'")
         }
-        let parent = try images.image(parentID)
-        var process = try parent?.config().process ?? JSONObject()
+        guard let parent = try images.image(parentID) else {
+            throw EngineError(
+                .notFound,
+                "commit \(record.name): No such image: \(parentID), which the container was made of: "
+                    + "load it again, or export the container"
+            )
+        }
+        var process = try parent.config().process
         for member in try record.config.imageProcess { process[member.key] = member.value }
         var id: Digest?
         func insert(_ transaction: Transaction, _ layer: CommittedLayer) throws {

@@ -49,7 +49,7 @@ package struct PreparedImage: Sendable {
                 _ in true
             }
             guard isThere == true else {
-                throw StorageError(.notFound, "commit image \(id): its base \(parent) was removed meanwhile")
+                throw StorageError(.notFound, "commit image \(id): No such image: \(parent), its base")
             }
         }
         try record.insert(in: transaction)

@@ -68,6 +68,23 @@ struct RunTests {
         #expect(try strata.ok("commit", "work", "work:2").line != id)
     }
 
+    /// An image of the changes alone would have no layers to stand on.
+    @Test(arguments: drivers)
+    func commitNeedsTheImageOfTheContainer(driver: String) throws {
+        let strata = try Strata(driver: driver)
+        try strata.importBusybox()
+        let archive = strata.directory.appending("busybox.tar").string
+        try strata.ok("save", "-o", archive, "busybox")
+        try strata.ok("run", "--name", "work", "busybox", "/bin/sh", "-c", "echo new > /greeting")
+        try strata.ok("rmi", "-f", "busybox")
+        let refused = try strata("commit", "work", "work:1")
+        #expect(refused.code == 1 && refused.errorText.contains("No such image"), "\(refused)")
+        #expect(try strata.ok("images", "-aq").text == "")
+        try strata.ok("load", "-q", "-i", archive)
+        try strata.ok("commit", "work", "work:1")
+        #expect(try strata.ok("run", "--rm", "work:1", "/bin/cat", "/greeting").line == "new")
+    }
+
     @Test
     func layerDigestsAreTheSameOnAllDrivers() throws {
         let strata = try Strata()
