@@ -96,12 +96,13 @@ int cbtrfs_sync(int fd)
     return ioctl(fd, BTRFS_IOC_SYNC);
 }
 
-int cbtrfs_identifier(int fd, uint8_t identifier[BTRFS_FSID_SIZE])
+int cbtrfs_file_system(int fd, struct cbtrfs_file_system *file_system)
 {
-    struct btrfs_ioctl_fs_info_args args = {0};
+    struct btrfs_ioctl_fs_info_args args = {.flags = BTRFS_FS_INFO_FLAG_GENERATION};
     if (ioctl(fd, BTRFS_IOC_FS_INFO, &args) == -1)
         return -1;
-    memcpy(identifier, args.fsid, BTRFS_FSID_SIZE);
+    memcpy(file_system->identifier, args.fsid, BTRFS_FSID_SIZE);
+    file_system->transaction = args.flags & BTRFS_FS_INFO_FLAG_GENERATION ? args.generation : 0;
     return 0;
 }
 

@@ -39,13 +39,30 @@ extension BtrfsDriver {
             try self.changes(of: tree, asIn: still, over: parent, after: transaction)
         }
         if try Subvolume.isReadOnly(tree) { return try changes(asIn: tree) }
-        // A snapshot waits for the disk, and everything in it is new to the kernel's caches.
-        if asItIs, try Subvolume.hasLittleToWrite(tree), let state = try Subvolume.settle(tree) {
-            let found = Result { try changes(asIn: tree) }
-            if try Subvolume.settle(tree) == state { return try found.get() }
-        }
+        if asItIs, let found = try atRest(tree, { try changes(asIn: tree) }) { return found }
         let snapshot = try TemporarySnapshot(of: tree, in: layers) { temporaryName("changes", id) }
         return try changes(asIn: snapshot.fd.raw)
+    }
+
+    /// What `find` gives for a layer that nobody changes meanwhile.
+    ///
+    /// A snapshot waits for the disk, and everything in it is new to the kernel's caches.
+    ///
+    /// - Returns: `nil` where somebody changes it, or so much waits to be written that only the layer's own should be.
+    private func atRest(_ tree: CInt, _ find: () throws -> [Change]) throws -> [Change]? {
+        let pending = try Subvolume.pending(tree)
+        guard let bytes = pending.bytes, bytes <= 16 << 20 else { return nil }
+        // Of next to nothing hardly anything is the layer's: it is written meanwhile, and the end shows if that was right.
+        let last = try Subvolume.info(tree).changed
+        if bytes <= 128 << 10, last < pending.transaction {
+            let writing = try? Thread { _ = try? Files.syncFileSystem(of: tree) }
+            let found = Result { try find() }
+            writing?.join()
+            if try Subvolume.settle(tree) == last { return try found.get() }
+        }
+        guard let state = try Subvolume.settle(tree) else { return nil }
+        let found = Result { try find() }
+        return try Subvolume.settle(tree) == state ? found.get() : nil
     }
 
     /// - Parameter still: the tree, or a snapshot of it, which nobody changes.

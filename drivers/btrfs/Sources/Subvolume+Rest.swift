@@ -22,22 +22,23 @@ extension Subvolume {
         return nil
     }
 
-    /// Whether writing all that waits to be written to the file system, by whomever, takes no long time.
-    static func hasLittleToWrite(_ subvolume: CInt) throws(SystemError) -> Bool {
-        var identifier = [UInt8](repeating: 0, count: Int(BTRFS_FSID_SIZE))
-        try system("ask for the file system's identifier") { cbtrfs_identifier(subvolume, &identifier) }
+    /// The file system's newest transaction, and how many bytes of files wait to be written to it, by whomever; `nil`
+    /// where that is not told.
+    static func pending(_ subvolume: CInt) throws(SystemError) -> (transaction: UInt64, bytes: Int64?) {
+        var fileSystem = cbtrfs_file_system()
+        try system("look at the file system") { cbtrfs_file_system(subvolume, &fileSystem) }
         var text = ""
-        for (index, byte) in identifier.enumerated() {
+        for (index, byte) in withUnsafeBytes(of: fileSystem.identifier, Array.init).enumerated() {
             if [4, 6, 8, 10].contains(index) { text += "-" }
             text += String(byte >> 4, radix: 16) + String(byte & 15, radix: 16)
         }
-        // Space that is promised to what is not written yet; of both kinds together where they lie together.
+        // Space that is promised to what is not written yet; of metadata too, where they lie together.
         for kind in ["data", "mixed"] {
             let path = FilePath("/sys/fs/btrfs/\(text)/allocation/\(kind)/bytes_may_use")
             guard let content = try? Files.contents(path, limit: 4096) else { continue }
             let number = String(decoding: content.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
-            return Int64(number).map { $0 <= 16 << 20 } ?? false
+            return (fileSystem.transaction, Int64(number))
         }
-        return false
+        return (fileSystem.transaction, nil)
     }
 }

@@ -52,8 +52,13 @@ int64_t cbtrfs_search(int fd, uint64_t tree, struct cbtrfs_key first, struct cbt
 /* Ends when all that was written to the file system is on disk, and wakes who frees deleted subvolumes. */
 int cbtrfs_sync(int fd);
 
-/* By what the file system is known below /sys/fs/btrfs. */
-int cbtrfs_identifier(int fd, uint8_t identifier[BTRFS_FSID_SIZE]);
+struct cbtrfs_file_system {
+    /* By what it is known below /sys/fs/btrfs. */
+    uint8_t identifier[BTRFS_FSID_SIZE];
+    /* The newest transaction; 0 where the kernel does not tell (before 5.10). */
+    uint64_t transaction;
+};
+int cbtrfs_file_system(int fd, struct cbtrfs_file_system *file_system);
 
 /* The file system takes all of its device. */
 int cbtrfs_grow(int fd);
