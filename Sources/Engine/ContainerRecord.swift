@@ -132,10 +132,11 @@ struct ContainerTable {
     ///
     /// - Parameter onlyRunning: those whose row says so; whether they do is another question (`Engine.state`).
     func all(onlyRunning: Bool = false) throws -> [ContainerRecord] {
-        // A thousand configurations are long to read, and most listings do without.
+        // A thousand configurations are long to read, and most listings do without. Sorted here, since SQLite's sorter takes
+        // a copy of each row, and they lie as they were made.
         let database = root.database
-        return try database.query(
-            "SELECT \(Self.briefColumns) FROM containers \(onlyRunning ? "WHERE status = 'running'" : "") ORDER BY created DESC"
+        let records = try database.query(
+            "SELECT \(Self.briefColumns) FROM containers \(onlyRunning ? "WHERE status = 'running'" : "")"
         ) { row in
             let id = row.text(0)
             return try Self.record(row) {
@@ -146,6 +147,7 @@ struct ContainerTable {
                 return text
             }
         }
+        return records.sorted { $0.created > $1.created }
     }
 
     /// The ids of those whose row says that they run: every writing command asks.

@@ -176,7 +176,9 @@ extension RowReader {
     }
 
     func layers() throws -> [LayerRow] {
-        try query("SELECT \(LayerRow.columns) FROM layers ORDER BY created, id", [], row: LayerRow.init)
+        // Not by SQLite, whose sorter takes a copy of each row.
+        try query("SELECT \(LayerRow.columns) FROM layers", [], row: LayerRow.init)
+            .sorted { ($0.created, $0.id) < ($1.created, $1.id) }
     }
 
     func children(of id: LayerID) throws -> [LayerRow] {
