@@ -35,7 +35,8 @@ CAPTIONS = {
             "containerd keep and verify too, and do not sync the unpacked files; umoci reads the same layer from an OCI layout, "
             "keeps and syncs nothing. tar unpacks the bare layer, neither hashed nor kept, with `sync -f` at its end unless it says "
             "`no sync`.",
-    "union in user space": "One and the same work in a fresh mount over the same lower tree.",
+    "union in user space": "One and the same work in a fresh mount over the same lower tree. The kernel's overlay syncs each file "
+                           "that it copies up (all of them, for chown); the other two do not.",
 }
 
 
@@ -44,6 +45,7 @@ class Results:
 
     def __init__(self):
         self.tables, self.notes, self.medians, self.bases = [], [], {}, {}
+        self.load = os.getloadavg()[1]
 
     def add(self, title, times, base=OURS):
         self.bases[title] = base
@@ -89,7 +91,8 @@ class Results:
         memory = next(int(line.split()[1]) >> 20 for line in open("/proc/meminfo") if line.startswith("MemTotal"))
         head = [f"# Strata and its peers, {datetime.date.today()}", "",
                 f"Linux {platform.release()}, {os.cpu_count()} × {cpu}, {memory} GiB; stores on a fresh ext4 in a loop file. "
-                "All commands in turn, whole processes from spawn to exit; medians.", "",
+                "All commands in turn, whole processes from spawn to exit; medians. "
+                f"What else the machine did: load average {self.load:.1f} in the five minutes before.", "",
                 "Versions: " + "; ".join(versions) + "."]
         notes = ["", "Not measured: " + "; ".join(self.notes) + "."] if self.notes else []
         return "\n".join(head + notes) + "\n\n" + "\n\n".join(self.tables) + "\n"
@@ -246,7 +249,9 @@ def publish(results, everything, directory, readme):
     _, end, after = rest.partition("<!-- /peers -->")
     if not start or not end:
         sys.exit(f"{readme}: the marks <!-- peers --> and <!-- /peers --> are missing")
-    note = f"\n\nAll figures and versions: [{name}](Benchmarks/peers/results/{name}).\n"
+    busy = (f"Measured while the machine was busy (load average {results.load:.1f} on {os.cpu_count()} processors):\nwhat uses several "
+            "of them looks slower than it is beside what uses one. ") if results.load > os.cpu_count() else ""
+    note = f"\n\n{busy}All figures and versions: [{name}](Benchmarks/peers/results/{name}).\n"
     with open(readme, "w") as page:
         page.write(before + start + results.summary() + note + end + after)
 
