@@ -160,6 +160,23 @@ struct BtrfsDriverTests {
         #expect(changes.map(\.line) == ["C /", "C /linked", "A /other", "C /punched", "C /written"])
     }
 
+    /// Content of the same length, which the trees do not know of until it is written, long after the last transaction.
+    @Test func seesWhatIsNotWrittenYet() throws {
+        let base = try layer { try write("one", "file", below: $0) }
+        let id = LayerID.random()
+        try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
+        for text in ["two", "six"] {
+            try change(id) { tree in
+                let file = try Files.open("file", below: tree, O_WRONLY)
+                try Files.writeAll(Array(text.utf8), to: file.raw)
+            }
+            // Ends the transaction, and writes nothing of the other layer.
+            try driver.prepare(LayerID.random(), over: LayerChain([base]), options: LayerOptions())
+            let changes = try driver.changes(id, over: LayerChain([base])).changes
+            #expect(changes.map(\.line) == ["C /", "C /file"])
+        }
+    }
+
     // MARK: Subvolumes that containers make
 
     @Test func nestedSubvolumesAreDirectories() throws {
