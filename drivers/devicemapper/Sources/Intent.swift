@@ -93,7 +93,8 @@ struct Intent: Sendable, Equatable {
 
     /// The record's size: one sector, which a disk writes whole or not at all.
     static let size = 512
-    private static let title = "strata intent 1"
+    /// The first form had deletions too, which raised the pool's id: read as this one, they would say that the pool is ahead.
+    private static let title = "strata intent 2"
 
     init(
         transaction: UInt64,

@@ -101,6 +101,14 @@ struct PoolRecordTests {
         #expect(Intent([UInt8](repeating: 0, count: Intent.size)) == nil)
     }
 
+    @Test func intentsOfTheFirstFormAreRefused() {
+        var body = Array(Intent(transaction: 7).bytes.dropLast(4))
+        #expect(body[14] == UInt8(ascii: "2"))
+        body[14] = UInt8(ascii: "1")
+        withUnsafeBytes(of: CRC32C.of(body).littleEndian) { body += $0 }
+        #expect(Intent(body) == nil)
+    }
+
     @Test func anIntentKnowsHowFarItCame() {
         var intent = Intent(transaction: 5, operation: .create(layer: "abcdefgh"), device: 1, nextDevice: 2)
         #expect([4, 5, 6, 7].map(intent.standing) == [.setBack, .open, .closed, .ahead])
