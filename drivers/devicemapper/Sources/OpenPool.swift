@@ -27,21 +27,27 @@ struct OpenPool {
 
     /// Refuses a pool that the kernel has given up.
     func checkHealth() throws {
-        guard let mode = status.mode else {
+        if !status.isGivenUp { return }
+        let remedy: String
+        if case .pool = record.backing {
+            remedy =
+                "repair its metadata (thin_check --clear-needs-check-flag, thin_repair) and start it again"
+        } else {
+            remedy = "stop the containers: the next command checks it and starts it again"
+        }
+        if status.mode == nil {
             throw StorageError(
                 .corrupt,
                 "use the thin pool \(name): it has failed (see the kernel's log)",
-                remedy: "keep a copy of its metadata, and repair it with thin_repair"
+                remedy: remedy
             )
         }
-        if mode == .readOnly || status.needsCheck {
-            throw StorageError(
-                status.usedMetadata >= status.totalMetadata * 9 / 10 ? .noSpace : .corrupt,
-                "use the thin pool \(name): the kernel has made it read-only (\(status.usedMetadata) of "
-                    + "\(status.totalMetadata) metadata blocks are used)",
-                remedy: "stop the containers, and repair its metadata with thin_repair"
-            )
-        }
+        throw StorageError(
+            status.usedMetadata >= status.totalMetadata * 9 / 10 ? .noSpace : .corrupt,
+            "use the thin pool \(name): the kernel has made it read-only (\(status.usedMetadata) of "
+                + "\(status.totalMetadata) metadata blocks are used)",
+            remedy: remedy
+        )
     }
 
     // MARK: - Transactions
@@ -253,7 +259,7 @@ struct OpenPool {
     private struct NumberTaken: Error {}
 
     /// How many devices that are no layer's are passed over.
-    private static let mostTaken = 1000
+    static let mostTaken = 1000
 
     /// A device that runs is suspended for the while: what was written to it belongs to the snapshot or not, but whole.
     private func snapshot(_ device: UInt32, of origin: UInt32, named originName: String?) throws {

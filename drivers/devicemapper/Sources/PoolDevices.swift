@@ -128,7 +128,8 @@ struct PoolDevices {
             )
         }
         let program = try ExternalProgram("thin_check", package: "thin-provisioning-tools")
-        let (code, output) = try program.run(["-q", metadataPath.string])
+        // The flag keeps a pool read-only that ran out of space for metadata until somebody has looked at it: we do.
+        let (code, output) = try program.run(["-q", "--clear-needs-check-flag", metadataPath.string])
         if code == 0 {
             return try ThinMetadata(Self.reader(metadataPath))
         }

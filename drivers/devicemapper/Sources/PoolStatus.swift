@@ -21,6 +21,9 @@ struct PoolStatus: Sendable, Equatable {
     var mode: Mode?
     var needsCheck: Bool
 
+    /// Whether the kernel writes to its metadata no more.
+    var isGivenUp: Bool { mode == nil || mode == .readOnly || needsCheck }
+
     static let metadataBlock: Int64 = 4096
 
     /// Reads the status line of target `thin-pool`; `nil` if it is none.

@@ -77,7 +77,7 @@ final class ThinPool: Sendable {
         let name = try name(of: record)
         var line = try DeviceMapper.status(name)
         var found: [UInt32] = []
-        if line == nil {
+        if try line == nil || takeAwayIfGivenUp(record, name, line) {
             found = try start(record)
             line = try DeviceMapper.status(name)
         }
@@ -98,6 +98,20 @@ final class ThinPool: Sendable {
             try pool.sweep(found)
         }
         return pool
+    }
+
+    /// Takes a pool that the kernel has given up away from it, if nobody uses it: its start checks it, and mends what can
+    /// be mended.
+    private func takeAwayIfGivenUp(_ record: PoolRecord, _ name: String, _ line: String?) throws -> Bool {
+        if case .pool = record.backing { return false }
+        guard let status = line.flatMap(PoolStatus.init), status.isGivenUp else { return false }
+        do throws(SystemError) {
+            try DeviceMapper.remove(name, deferred: false)
+            return true
+        } catch {
+            if error.errno == .resourceBusy { return false }
+            throw error
+        }
     }
 
     /// Starts the pool if it was not since the machine was, so that its records are right.
@@ -220,7 +234,7 @@ final class ThinPool: Sendable {
         guard let intent = Intent(try Files.contents(path, limit: Intent.size)) else {
             throw StorageError(
                 .corrupt,
-                "read \(path): it is not what was written there",
+                "read \(path): it is not what this version of strata wrote there",
                 remedy: "restore the store from a backup, or begin a new one (--root)"
             )
         }

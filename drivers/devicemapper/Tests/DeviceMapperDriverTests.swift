@@ -15,18 +15,18 @@ import Testing
 /// The driver beyond the conformance suite: its pool, and what goes wrong with it.
 @Suite(.requires(.root, .thinPools), .serialized)
 final class DeviceMapperDriverTests {
-    private let directory: TemporaryDirectory
+    let directory: TemporaryDirectory
     private let pools = OpenedPools()
     /// Loop devices, which would go with their last user.
     private let disks = Mutex<[SharedFD]>([])
-    private static let none = LayerChain()
+    static let none = LayerChain()
 
     init() throws { directory = try TemporaryDirectory() }
 
     // Before the directory goes, which knows what they are.
     deinit { pools.stop() }
 
-    private func driver(
+    func driver(
         _ name: String = "home",
         _ options: [String: String] = [:]
     ) throws -> DeviceMapperDriver {
@@ -36,14 +36,14 @@ final class DeviceMapperDriverTests {
         return driver
     }
 
-    private func file(_ path: String, size: Int) -> EntrySpec {
+    func file(_ path: String, size: Int) -> EntrySpec {
         let bytes = [UInt8](repeating: 0x61, count: size)
         let pieces: [(offset: Int64, bytes: [UInt8])] = [(offset: Int64(0), bytes: bytes)]
         return EntrySpec.sparse(TreePath(bytes: Array(path.utf8)), size: Int64(size), pieces)
     }
 
     @discardableResult
-    private func apply(
+    func apply(
         _ driver: DeviceMapperDriver,
         _ entries: [EntrySpec],
         over chain: LayerChain = LayerChain()
@@ -59,7 +59,7 @@ final class DeviceMapperDriverTests {
     }
 
     /// The path of a loop device of a fresh file.
-    private func disk(_ name: String, kilobytes: Int) throws -> String {
+    func disk(_ name: String, kilobytes: Int) throws -> String {
         let path = directory.appending(name)
         let file = try Files.open(path, O_RDWR | O_CREAT, mode: 0o600)
         try system("ftruncate") { ftruncate(file.raw, kilobytes << 10) }
@@ -69,7 +69,7 @@ final class DeviceMapperDriverTests {
         return loop.path.string
     }
 
-    private func write(_ bytes: Int, to name: String, below root: CInt) throws {
+    func write(_ bytes: Int, to name: String, below root: CInt) throws {
         let file = try Files.open(name, below: root, O_WRONLY | O_CREAT, mode: 0o644)
         let piece = [UInt8](repeating: 0x62, count: 1 << 20)
         for _ in 0..<(bytes >> 20) { try Files.writeAll(piece, to: file.raw) }
@@ -306,7 +306,7 @@ final class DeviceMapperDriverTests {
         #expect(try driver.list().count == 3)
     }
 
-    private func resize(_ path: FilePath, to size: Int64) throws {
+    func resize(_ path: FilePath, to size: Int64) throws {
         let file = try Files.open(path, O_RDWR)
         try system("ftruncate") { ftruncate(file.raw, off_t(size)) }
     }
@@ -401,91 +401,5 @@ final class DeviceMapperDriverTests {
         }
         for layer in [id, base] { try driver.remove(layer) }
         try driver.emptyTrash { false }
-    }
-
-    // MARK: - Full
-
-    @Test func aFullPoolRefusesAndRecovers() throws {
-        let (data, metadata) = (
-            try disk("data", kilobytes: 96 << 10), try disk("metadata", kilobytes: 4 << 10)
-        )
-        let driver = try driver(
-            "home",
-            ["dm.datadev": data, "dm.metadatadev": metadata, "dm.min_free_space": "10%"]
-        )
-        let base = try apply(driver, [file("a", size: 1 << 20)])
-        let error = #expect(throws: StorageError.self) {
-            try self.apply(driver, (0..<100).map { self.file("f\($0)", size: 1 << 20) })
-        }
-        #expect(error?.code == .noSpace, "\(String(describing: error))")
-        #expect(error?.message.contains("entry") == true)
-        #expect(try driver.list() == [base])
-        try driver.emptyTrash { false }
-        // A container that fills the pool gets an error and does not hang.
-        let id = LayerID.random()
-        try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
-        do {
-            let mounted = try driver.mount(id, over: LayerChain([base]), access: .readWrite)
-            let failure = #expect(throws: SystemError.self) {
-                try write(110 << 20, to: "big", below: mounted.root.raw)
-            }
-            #expect(
-                failure?.errno == .noSpace || failure?.errno == .ioError,
-                "\(String(describing: failure))"
-            )
-            let full = #expect(throws: StorageError.self) {
-                try driver.prepare(LayerID.random(), over: LayerChain([base]), options: LayerOptions())
-            }
-            #expect(full?.code == .noSpace)
-            #expect(try driver.status().contains { $0.name == "Warning" })
-        }
-        try driver.remove(id)
-        try driver.emptyTrash { false }
-        let next = try apply(driver, [file("b", size: 1 << 20)], over: LayerChain([base]))
-        let mounted = try driver.mount(next, over: LayerChain([base]), access: .readOnly)
-        #expect(try Files.status("a", below: mounted.root.raw)?.size == 1 << 20)
-    }
-
-    @Test func fullMetadataRefusesAndRecovers() throws {
-        let (data, metadata) = (try disk("data", kilobytes: 1 << 20), try disk("metadata", kilobytes: 512))
-        let driver = try driver(
-            "home",
-            ["dm.datadev": data, "dm.metadatadev": metadata, "dm.min_free_space": "20%"]
-        )
-        var made: [LayerID] = []
-        var failure: StorageError?
-        while failure == nil, made.count < 400 {
-            do {
-                let id = LayerID.random()
-                try driver.prepare(id, over: Self.none, options: LayerOptions())
-                made.append(id)
-                let mounted = try driver.mount(id, over: Self.none, access: .readWrite)
-                try write(1, to: "f", below: mounted.root.raw)
-            } catch let error as StorageError { failure = error }
-        }
-        #expect(
-            failure?.code == .noSpace && failure?.message.contains("metadata") == true,
-            "\(String(describing: failure))"
-        )
-        for id in made { try driver.remove(id) }
-        try driver.emptyTrash { false }
-        try apply(driver, [file("a", size: 10)])
-    }
-
-    @Test func aFullDiskBelowThePoolRefusesAndRecovers() throws {
-        let disk = try LoopFileSystem("ext4", size: 128 << 20)
-        let driver = try DeviceMapperDriver(
-            home: disk.path.appending("home"),
-            options: ["dm.basesize": "128m"]
-        )
-        defer { try? driver.stopPool() }
-        let base = try apply(driver, [file("a", size: 1 << 20)])
-        let error = #expect(throws: StorageError.self) {
-            try self.apply(driver, (0..<110).map { self.file("f\($0)", size: 1 << 20) })
-        }
-        #expect(error?.code == .noSpace, "\(String(describing: error))")
-        #expect(try driver.list() == [base])
-        try driver.emptyTrash { false }
-        try apply(driver, [file("b", size: 1 << 20)], over: LayerChain([base]))
     }
 }

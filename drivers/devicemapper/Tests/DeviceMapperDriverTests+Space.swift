@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import LinuxSys
+import Storage
+import SystemPackage
+import TestGates
+import Testing
+
+@testable import DeviceMapperDriver
+
+/// Pools that are full, and how they get larger.
+extension DeviceMapperDriverTests {
+    @Test func aFullPoolRefusesAndRecovers() throws {
+        let (data, metadata) = (
+            try disk("data", kilobytes: 96 << 10), try disk("metadata", kilobytes: 4 << 10)
+        )
+        let driver = try driver(
+            "home",
+            ["dm.datadev": data, "dm.metadatadev": metadata, "dm.min_free_space": "10%"]
+        )
+        let base = try apply(driver, [file("a", size: 1 << 20)])
+        let error = #expect(throws: StorageError.self) {
+            try self.apply(driver, (0..<100).map { self.file("f\($0)", size: 1 << 20) })
+        }
+        #expect(error?.code == .noSpace, "\(String(describing: error))")
+        #expect(error?.message.contains("entry") == true)
+        #expect(try driver.list() == [base])
+        try driver.emptyTrash { false }
+        // A container that fills the pool gets an error and does not hang.
+        let id = LayerID.random()
+        try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
+        do {
+            let mounted = try driver.mount(id, over: LayerChain([base]), access: .readWrite)
+            let failure = #expect(throws: SystemError.self) {
+                try write(110 << 20, to: "big", below: mounted.root.raw)
+            }
+            #expect(
+                failure?.errno == .noSpace || failure?.errno == .ioError,
+                "\(String(describing: failure))"
+            )
+            let full = #expect(throws: StorageError.self) {
+                try driver.prepare(LayerID.random(), over: LayerChain([base]), options: LayerOptions())
+            }
+            #expect(full?.code == .noSpace)
+            #expect(try driver.status().contains { $0.name == "Warning" })
+        }
+        try driver.remove(id)
+        try driver.emptyTrash { false }
+        let next = try apply(driver, [file("b", size: 1 << 20)], over: LayerChain([base]))
+        let mounted = try driver.mount(next, over: LayerChain([base]), access: .readOnly)
+        #expect(try Files.status("a", below: mounted.root.raw)?.size == 1 << 20)
+    }
+
+    @Test func fullMetadataRefusesAndRecovers() throws {
+        let (data, metadata) = (try disk("data", kilobytes: 1 << 20), try disk("metadata", kilobytes: 512))
+        let driver = try driver(
+            "home",
+            ["dm.datadev": data, "dm.metadatadev": metadata, "dm.min_free_space": "20%"]
+        )
+        var made: [LayerID] = []
+        var failure: StorageError?
+        while failure == nil, made.count < 400 {
+            do {
+                let id = LayerID.random()
+                try driver.prepare(id, over: Self.none, options: LayerOptions())
+                made.append(id)
+                let mounted = try driver.mount(id, over: Self.none, access: .readWrite)
+                try write(1, to: "f", below: mounted.root.raw)
+            } catch let error as StorageError { failure = error }
+        }
+        #expect(
+            failure?.code == .noSpace && failure?.message.contains("metadata") == true,
+            "\(String(describing: failure))"
+        )
+        let unpacked = #expect(throws: StorageError.self) {
+            try self.apply(driver, (0..<80).map { self.file("f\($0)", size: 1 << 20) })
+        }
+        #expect(
+            unpacked?.code == .noSpace && unpacked?.message.contains("metadata") == true,
+            "\(String(describing: unpacked))"
+        )
+        for id in made { try driver.remove(id) }
+        try driver.emptyTrash { false }
+        try apply(driver, [file("a", size: 10)])
+    }
+
+    @Test func aFullDiskBelowThePoolRefusesAndRecovers() throws {
+        let disk = try LoopFileSystem("ext4", size: 128 << 20)
+        let driver = try DeviceMapperDriver(
+            home: disk.path.appending("home"),
+            options: ["dm.basesize": "128m"]
+        )
+        defer { try? driver.stopPool() }
+        let base = try apply(driver, [file("a", size: 1 << 20)])
+        let error = #expect(throws: StorageError.self) {
+            try self.apply(driver, (0..<110).map { self.file("f\($0)", size: 1 << 20) })
+        }
+        #expect(error?.code == .noSpace, "\(String(describing: error))")
+        #expect(try driver.list() == [base])
+        try driver.emptyTrash { false }
+        try apply(driver, [file("b", size: 1 << 20)], over: LayerChain([base]))
+    }
+
+    @Test func aPoolGrowsWithItsDevices() throws {
+        let (data, metadata) = (
+            try disk("data", kilobytes: 96 << 10), try disk("metadata", kilobytes: 4 << 10)
+        )
+        let driver = try driver("home", ["dm.datadev": data, "dm.metadatadev": metadata])
+        let base = try apply(driver, [file("a", size: 1 << 20)])
+        let mounted = try driver.mount(base, over: Self.none, access: .readOnly)
+        let large = (0..<100).map { file("f\($0)", size: 1 << 20) }
+        let error = #expect(throws: StorageError.self) { try self.apply(driver, large) }
+        #expect(error?.code == .noSpace, "\(String(describing: error))")
+        for (name, size) in [("data", 256 << 20), ("metadata", 8 << 20)] {
+            try resize(directory.appending(name), to: Int64(size))
+            let loop = try LoopDevice.attach(directory.appending(name))
+            try loop.takeSize()
+        }
+        let id = try apply(driver, large)
+        let status = try driver.pool.locked { $0.status }
+        #expect(status.totalData == (256 << 20) / (64 << 10))
+        #expect(status.totalMetadata == (8 << 20) / 4096)
+        #expect(try Files.status("a", below: mounted.root.raw)?.size == 1 << 20)
+        #expect(try driver.usage(id).bytes >= 100 << 20)
+    }
+
+    @Test func aPoolWithoutAFreeNumberRefuses() throws {
+        let driver = try driver()
+        let base = try apply(driver, [file("a", size: 10)])
+        try driver.pool.locked { pool in
+            for device in 2..<(2 + OpenPool.mostTaken) {
+                try DeviceMapper.message(pool.name, "create_thin \(device)")
+            }
+        }
+        let id = LayerID.random()
+        let error = #expect(throws: StorageError.self) {
+            try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
+        }
+        #expect(error?.code == .noSpace && error?.message.contains("no number is free") == true)
+        #expect(try driver.list() == [base])
+        // The next try goes on from there.
+        try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
+        #expect(try driver.record(id).device == UInt32(2 + OpenPool.mostTaken))
+    }
+
+    @Test func metadataThatFillsUpWhileAContainerWritesIsAnError() throws {
+        let (data, metadata) = (
+            try disk("data", kilobytes: 2 << 20), try disk("metadata", kilobytes: 512)
+        )
+        let driver = try driver(
+            "home",
+            ["dm.datadev": data, "dm.metadatadev": metadata, "dm.min_free_space": "20%"]
+        )
+        let base = try apply(driver, [file("a", size: 10)])
+        let made = try (0..<24).map { _ in
+            let id = LayerID.random()
+            try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
+            return id
+        }
+        do {
+            let trees = try made.map { id in
+                let device = try driver.device(id, driver.record(id))
+                return SharedFD(try device.mount(.write, in: driver.pool.directory))
+            }
+            #expect(throws: SystemError.self) {
+                for tree in trees { try write(48 << 20, to: "big", below: tree.raw) }
+            }
+            // In use, it stays as it is and says so.
+            let refused = #expect(throws: StorageError.self) { try driver.startPool() }
+            #expect(refused?.message.contains("read-only") == true, "\(String(describing: refused))")
+            #expect(try driver.status().contains { $0.name == "Warning" })
+            withExtendedLifetime(trees) {}
+        }
+        // Then it is checked and started again, and larger; the kernel takes a moment to let the devices go.
+        try resize(directory.appending("metadata"), to: 8 << 20)
+        let loop = try LoopDevice.attach(directory.appending("metadata"))
+        try loop.takeSize()
+        #expect(eventually { (try? driver.startPool()) != nil })
+        for id in made { try driver.remove(id) }
+        try driver.emptyTrash { false }
+        let next = try apply(driver, [file("b", size: 1 << 20)], over: LayerChain([base]))
+        let mounted = try driver.mount(next, over: LayerChain([base]), access: .readOnly)
+        #expect(try Files.status("b", below: mounted.root.raw)?.size == 1 << 20)
+    }
+}
