@@ -16,7 +16,7 @@ enum MemoryWork {
             try bed.withLayer { second, meter in
                 let bytes = try unshared(path, first, second)
                 if let bytes { recorder.record("cache-memory", Sample(value: bytes)) }
-                let server = meter.companion.map(proportionalSize) ?? 0
+                let server = meter.companions.map(proportionalSize).reduce(0, +)
                 recorder.record("server-memory", Sample(value: server))
             }
         }

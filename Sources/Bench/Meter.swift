@@ -4,12 +4,18 @@ import Glibc
 import LinuxSys
 import SystemPackage
 
-/// Measures what this process, and the process that serves a mount, do in between.
+/// Measures what this process, and the processes that serve a mount, do in between.
 struct Meter {
-    /// The server of a file system in user space, if there is one.
-    let companion: pid_t?
+    /// Those of a file system in user space, if it is one.
+    let companions: [pid_t]
 
-    init(companion: pid_t? = nil) { self.companion = companion }
+    /// - Parameter companion: it may have started the one that serves.
+    init(companion: pid_t? = nil) { companions = companion.map { [$0] + Self.children(of: $0) } ?? [] }
+
+    private static func children(of process: pid_t) -> [pid_t] {
+        let bytes = try? Files.contents("/proc/\(process)/task/\(process)/children", limit: 4096)
+        return String(decoding: bytes ?? [], as: UTF8.self).split(separator: " ").compactMap { pid_t($0) }
+    }
 
     func sample(_ body: () throws -> Void) throws -> Sample {
         let before = counters()
@@ -36,7 +42,7 @@ struct Meter {
         getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
         var cpu = Self.cpu(usage)
         var written = Self.written(by: "self")
-        if let companion {
+        for companion in companions {
             cpu += Self.cpu(of: companion)
             written += Self.written(by: "\(companion)")
         }
