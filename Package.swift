@@ -11,13 +11,15 @@ struct Driver {
     var cModule: String?
     /// A C target beside it that its tests alone use, and the library that it needs.
     var testModule: (name: String, library: String)?
+    /// Further modules that its tests use.
+    var testedModules: [String] = []
 }
 
 let allDrivers: [Driver] = [
     Driver(folder: "overlay2", module: "Overlay2Driver"),
     Driver(folder: "btrfs", module: "BtrfsDriver", cModule: "CBtrfs", testModule: ("CBtrfsOracle", "btrfs")),
     Driver(folder: "devicemapper", module: "DeviceMapperDriver", cModule: "CDevMapper"),
-    Driver(folder: "unionfs", module: "UnionFSDriver"),
+    Driver(folder: "unionfs", module: "UnionFSDriver", testedModules: ["UnionJournal"]),
     Driver(folder: "vfs", module: "VFSDriver"),
 ]
 
@@ -116,6 +118,7 @@ for driver in drivers {
     var testDependencies: [Target.Dependency] = [
         .byName(name: driver.module), "DriverConformance", "TestGates",
     ]
+    testDependencies += driver.testedModules.map { .byName(name: $0) }
     var testLinking: [LinkerSetting] = []
     if let (name, library) = driver.testModule {
         targets.append(.target(name: name, path: "drivers/\(driver.folder)/\(name)"))
@@ -139,9 +142,15 @@ if drivers.contains(where: { $0.folder == "unionfs" }) {
     targets += [
         // Debian's libfuse3; linked by this program alone.
         .target(name: "CFuse", path: "drivers/unionfs/CFuse", linkerSettings: [.linkedLibrary("fuse3")]),
+        .target(
+            name: "UnionJournal",
+            dependencies: ["CFuse"],
+            path: "drivers/unionfs/Journal",
+            swiftSettings: swiftSettings
+        ),
         .executableTarget(
             name: "strata-unionfs",
-            dependencies: ["CFuse", "LayerDiff", "LinuxSys", "CLinux", system],
+            dependencies: ["UnionJournal", "CFuse", "LayerDiff", "LinuxSys", "CLinux", system],
             path: "drivers/unionfs/Server",
             swiftSettings: swiftSettings,
             linkerSettings: programLinking

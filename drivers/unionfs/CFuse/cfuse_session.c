@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "cfuse_session.h"
 
+#include "cfuse_life.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -37,6 +39,7 @@ enum {
 #define INIT_KILLPRIV (1u << 28)
 #define INIT_EXT (1u << 30)
 #define INIT2_PASSTHROUGH (1u << 5)
+#define INIT2_RESEND (1u << 7)
 #define INIT2_IDMAP (1u << 8)
 
 struct backing_map {
@@ -52,7 +55,7 @@ struct backing_map {
 static __thread struct {
     int device;
     uint32_t opcode;
-    int is_unnamed, drops_set_ids, backing;
+    int is_unnamed, drops_set_ids, backing, is_resuming;
     void *buffer;
     size_t buffer_size;
 } worker = {.device = -1};
@@ -60,6 +63,7 @@ static __thread struct {
 static int wanted_features, features;
 /* What INIT offered, between its request and its reply. */
 static uint32_t offered, offered2;
+static uint32_t init_size;
 
 static uint32_t word(const void *base, size_t offset)
 {
@@ -117,8 +121,16 @@ static ssize_t send_reply(int fd, struct iovec *iov, int count, void *userdata)
             worker.backing = 0;
         }
     }
-    ssize_t result = writev(worker.device >= 0 && unique != 0 ? worker.device : fd, iov, count);
-    return result;
+    if (worker.is_resuming) {
+        ssize_t size = 0;
+        for (int index = 0; index < count; index++) size += (ssize_t)iov[index].iov_len;
+        return size;
+    }
+    if (unique != 0) {
+        cfuse_note_reply(iov, count);
+        if (worker.opcode == OP_INIT && cfuse_life()) cfuse_life()->init_size = init_size;
+    }
+    return writev(worker.device >= 0 && unique != 0 ? worker.device : fd, iov, count);
 }
 
 static ssize_t receive(int fd, void *buffer, size_t size, void *userdata)
@@ -145,6 +157,16 @@ struct fuse_session *cfuse_session_new(const struct fuse_lowlevel_ops *ops, void
     return session;
 }
 
+/* Keeps INIT for the servers that come after this one. */
+static void record_init(const char *request, size_t length)
+{
+    struct cfuse_shared *shared = cfuse_life();
+    if (!shared || worker.is_resuming || length > sizeof shared->init) return;
+    memcpy(shared->init, request, length);
+    init_size = (uint32_t)length;
+    shared->has_resend = !shared->refuses_resend && (offered & INIT_EXT) && (offered2 & INIT2_RESEND);
+}
+
 /* Reads what libfuse leaves out of a request, and gives it a form that libfuse knows. */
 static void look_at(char *request, size_t length)
 {
@@ -155,6 +177,7 @@ static void look_at(char *request, size_t length)
     case OP_INIT:
         offered = length >= HEADER_IN + 16 ? word(request, HEADER_IN + 12) : 0;
         offered2 = length >= HEADER_IN + 20 ? word(request, HEADER_IN + 16) : 0;
+        record_init(request, length);
         break;
     case OP_TMPFILE:
         put(request, 4, OP_CREATE);
@@ -233,8 +256,35 @@ enum { LARGEST_REQUEST = (1 << 20) + 4096 };
 static void *make_buffer(int device)
 {
     void *buffer = mmap(NULL, LARGEST_REQUEST, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (buffer == MAP_FAILED) return NULL;
     worker.device = device;
-    return buffer == MAP_FAILED ? NULL : buffer;
+    /* When a server is killed while the kernel waits for a page of this, the request fails. */
+    if (cfuse_life()) mlock(buffer, LARGEST_REQUEST);
+    return buffer;
+}
+
+/* The descriptor to read from instead of `device`, which outlives this process. A kernel that does not hand out requests
+ * again ends those that were read from a descriptor when its last user is gone, so there it is one of our own. */
+static int reading_device(int device)
+{
+    struct cfuse_shared *shared = cfuse_life();
+    if (!shared || shared->has_resend) return device;
+    int clone = cfuse_clone_device(device);
+    return clone < 0 ? device : (worker.device = clone);
+}
+
+int cfuse_resume(struct fuse_session *session)
+{
+    struct cfuse_shared *shared = cfuse_life();
+    if (!shared || !shared->init_size) return 0;
+    char request[sizeof shared->init];
+    memcpy(request, shared->init, shared->init_size);
+    worker.is_resuming = 1;
+    look_at(request, shared->init_size);
+    struct fuse_buf data = {.size = shared->init_size, .mem = request};
+    fuse_session_process_buf(session, &data);
+    worker.is_resuming = 0;
+    return 1;
 }
 
 /* 1 served, 0 none there, -1 the mount is gone, else -errno - 1. */
@@ -247,6 +297,7 @@ static int serve_one(struct fuse_session *session, int device, void *buffer, int
         return errno == ENODEV ? -1 : -errno - 1;
     }
     if (count < HEADER_IN) return 0;
+    if (cfuse_note_request(device, buffer)) return 1;
     look_at(buffer, (size_t)count);
     if (looks_for_crowd) look_for_crowd(buffer);
     struct fuse_buf request = {.size = (size_t)count, .mem = buffer};
@@ -262,11 +313,19 @@ static void set_blocking(int device, int blocks)
 
 int cfuse_serve(struct fuse_session *session, int device, int spin, int has_help)
 {
+    const struct cfuse_shared *shared = cfuse_life();
+    cfuse_take_slot(0);
     void *buffer = make_buffer(device);
     if (!buffer) return -ENOMEM;
     set_blocking(device, spin == 0);
     int64_t idle_since = 0;
+    int is_settled = !shared;
     for (;;) {
+        if (!is_settled && shared->init_size) {
+            device = reading_device(device);
+            set_blocking(device, spin == 0);
+            is_settled = 1;
+        }
         int result = serve_one(session, device, buffer, has_help);
         if (result < 0 || fuse_session_exited(session)) return result == -1 || result >= 0 ? 0 : result + 1;
         if (result > 0 || spin == 0) {
@@ -284,13 +343,18 @@ int cfuse_serve(struct fuse_session *session, int device, int spin, int has_help
 
 int cfuse_help(struct fuse_session *session, int device, int number)
 {
-    void *buffer = make_buffer(device);
-    if (!buffer) return -ENOMEM;
-    set_blocking(device, 0);
+    void *buffer = NULL;
+    cfuse_take_slot(number + 1);
     for (;;) {
         pthread_mutex_lock(&crew.lock);
         while (!is_wanted(number)) pthread_cond_wait(&crew.changed, &crew.lock);
         pthread_mutex_unlock(&crew.lock);
+        if (!buffer) {
+            buffer = make_buffer(device);
+            if (!buffer) return -ENOMEM;
+            device = reading_device(device);
+            set_blocking(device, 0);
+        }
         while (is_wanted(number)) {
             int result = serve_one(session, device, buffer, 0);
             if (result < 0) return result == -1 ? 0 : result + 1;
@@ -303,8 +367,9 @@ int cfuse_help(struct fuse_session *session, int device, int number)
 
 _Noreturn void cfuse_end(int code)
 {
+    cfuse_pass(0, -1);
     /* The end of a process frees its memory first, which takes longer. */
-    syscall(SYS_close_range, 3u, ~0u, 0u);
+    cfuse_close_all();
     _exit(code);
 }
 

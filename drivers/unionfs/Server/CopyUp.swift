@@ -30,6 +30,8 @@ extension UnionFS {
         try bringUp(first.parent)
         let (upper, name) = try upperPlace(first)
         let fd: CInt
+        life?.pointee.lifted_file = node.id
+        defer { life?.pointee.lifted_file = 0 }
         if node.type == S_IFREG {
             fd = try copyFile(source, status, node, keeping: size, &prepared, to: upper, name)
         } else {
@@ -48,7 +50,7 @@ extension UnionFS {
     }
 
     /// Notes that the node's object is the upper's now.
-    private func moveToUpper(_ node: Node, _ status: stat, at place: Place) throws(Failure) {
+    func moveToUpper(_ node: Node, _ status: stat, at place: Place) throws(Failure) {
         try inodes?.record(status.inode, node.inode, at: place)
         node.layer = 0
         node.hiddenLinks = 0
@@ -61,6 +63,7 @@ extension UnionFS {
             node.key = key
             groups[key] = node
         }
+        note(node)
         for location in node.locations {
             location.parent.directory?.update(location.slot) { $0.flags.insert(.upper) }
         }
@@ -119,6 +122,8 @@ extension UnionFS {
         let source = try place(of: node)
         let status = try source.status()
         let (upper, name) = try upperPlace(location)
+        life?.pointee.lifted_directory = node.id
+        defer { life?.pointee.lifted_directory = 0 }
         try keepingTimes(of: upper) { () throws(Failure) in
             try stage { (stage: UnsafePointer<CChar>) throws(Failure) in
                 try check(cfuse_mkdir(work, stage, 0o700))
@@ -128,8 +133,14 @@ extension UnionFS {
                 try check(cfuse_rename(work, stage, upper, name, UInt32(CFUSE_RENAME_NOREPLACE)))
             }
         }
+        cameUp(node, directory, at: location)
+    }
+
+    /// Notes that a directory lies in the upper too.
+    func cameUp(_ node: Node, _ directory: Directory, at location: Node.Location) {
         directory.parts.insert(Directory.Part(layer: 0), at: 0)
         node.layer = 0
+        note(node)
         location.parent.directory?.update(location.slot) { $0.flags.insert(.upper) }
     }
 
@@ -215,7 +226,9 @@ extension UnionFS {
         }
         if node.orphan >= 0 { cfuse_close(node.orphan) }
         node.orphan = fd
+        hold(node)
         node.layer = 0
+        note(node)
     }
 
     /// Symlinks, devices, fifos, sockets: made in the work directory and moved.

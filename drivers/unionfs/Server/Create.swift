@@ -68,6 +68,7 @@ extension UnionFS {
         defer { tree.unlock() }
         let directory = try directoryForNew(name, in: parent)
         let upper = try descriptor(of: directory, layer: 0)
+        intend(CFUSE_MAKE, name, in: directory)
         try clearDevice(name, in: directory)
         let masked = try mode & S_IFMT == S_IFLNK ? mode : self.mode(mode, in: directory, caller)
         try body(upper, masked)
@@ -108,6 +109,7 @@ extension UnionFS {
             try bringUp(directory)
         } else {
             directory = try directoryForNew(name, in: parent)
+            intend(CFUSE_MAKE, name, in: directory)
             try clearDevice(name, in: directory)
         }
         let upper = try descriptor(of: directory, layer: 0)
@@ -124,6 +126,7 @@ extension UnionFS {
             if isUnnamed {
                 node = makeNode(type: S_IFREG, inode: status.inode, layer: 0)
                 node.orphan = fcntl(fd, F_DUPFD_CLOEXEC, 3)
+                note(node)
             } else {
                 node = try add(name, to: directory, status)
             }
@@ -148,21 +151,32 @@ extension UnionFS {
         let directory = try directoryForNew(name, in: parent)
         try bringUp(node)
         let upper = try descriptor(of: directory, layer: 0)
+        intend(CFUSE_LINK, name, in: directory, of: node)
         try clearDevice(name, in: directory)
         let source = try place(of: node)
         try check(cfuse_link(source.fd, source.name, upper, name.bytes))
+        return try entry(node, try linked(node, name, in: directory, upper))
+    }
+
+    /// Notes a further name of a node, which the upper has, unless it is noted; its status.
+    func linked(_ node: Node, _ name: Name, in directory: Node, _ upper: CInt) throws(Failure) -> stat {
         let status = try Place(upper, name.bytes).status()
         if node.key == nil {
             let key = FileKey(fileSystem: 0, inode: status.inode)
             node.key = key
             groups[key] = node
+            note(node)
         }
-        try add(name, to: directory, status, existing: node)
+        let slot = directory.directory?.slot(of: name)
+        if slot.flatMap({ directory.directory?.entries[Int($0)].node }) !== node {
+            try add(name, to: directory, status, existing: node)
+        }
         if node.orphan >= 0 {
             cfuse_close(node.orphan)
             node.orphan = -1
+            letGo(node)
         }
-        return try entry(node, status)
+        return status
     }
 
     // MARK: Steps
@@ -252,6 +266,7 @@ extension UnionFS {
             completeDirectories[node.id] = node
         }
         inodesForgetStale(status.inode, existing)
+        if existing == nil { note(node) }
         attach(node, at: slot, in: parent)
         return node
     }

@@ -2,6 +2,7 @@
 
 import CFuse
 import Glibc
+import UnionJournal
 
 /// Open files.
 extension UnionFS {
@@ -72,6 +73,7 @@ extension UnionFS {
         tables.lock()
         defer { tables.unlock() }
         guard handles.removeValue(forKey: handle.id) != nil else { return }
+        journal?.close(handle.id)
         let node = handle.node
         node.handles.removeAll { $0 === handle }
         if handle.isPassthrough { releaseBacking(of: node) }
@@ -84,7 +86,8 @@ extension UnionFS {
         defer { tables.unlock() }
         guard let handle = handles[id] else { throw Failure(EBADF) }
         if handle.fd < 0 {
-            handle.fd = try place(of: handle.node).open(handle.isWritable ? O_RDWR : O_RDONLY)
+            let kept = handle.flags & (O_SYNC | O_DSYNC)
+            handle.fd = try place(of: handle.node).open((handle.isWritable ? O_RDWR : O_RDONLY) | kept)
         }
         return handle.fd
     }

@@ -21,6 +21,12 @@ final class InodeMap {
     /// - Parameter directory: the work directory.
     init(in directory: CInt) throws(Failure) {
         file = try check(cfuse_open(directory, "inodes", O_RDWR | O_CREAT | O_APPEND, 0o600))
+        try read()
+    }
+
+    /// Reads what is kept, which another server may have written since.
+    func read() throws(Failure) {
+        records = [:]
         var buffer = [UInt64](repeating: 0, count: 3 * 1024)
         var offset: Int64 = 0
         while true {

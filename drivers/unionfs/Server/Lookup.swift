@@ -2,6 +2,7 @@
 
 import CFuse
 import Glibc
+import UnionJournal
 
 extension UnionFS {
     /// LOOKUP: the node at a name and its attributes; `nil` where there is nothing, for as long as nobody makes it.
@@ -36,6 +37,8 @@ extension UnionFS {
         entry.attr_timeout = forever
         entry.entry_timeout = forever
         node.lookups &+= 1
+        journal?.setLookups(of: node.id, node.lookups)
+        cfuse_slot()?.pointee.node = node.id
         return entry
     }
 
@@ -95,6 +98,7 @@ extension UnionFS {
                     node.key = key
                     groups[key] = node
                 }
+                note(node)
             }
         }
         attach(node, at: slot, in: parent)
@@ -141,6 +145,7 @@ extension UnionFS {
         }
         let node = makeNode(type: S_IFDIR, inode: inode, layer: parts[0].layer)
         node.directory = Directory(parts: parts)
+        note(node)
         return node
     }
 }

@@ -35,6 +35,8 @@ final class Node {
     var size: Int64 = -1
     /// What is left of an object without a name: O_PATH, or -1.
     var orphan: CInt = -1
+    /// Whoever starts the next server holds `orphan` too.
+    var isHeld = false
     var key: FileKey?
     var directory: Directory?
     let isRoot: Bool

@@ -25,6 +25,10 @@ struct Options {
     var passesThrough = true
     /// Nothing has to reach the disk when a program asks for it.
     var isVolatile = false
+    /// A server that is killed is replaced.
+    var restarts = true
+    /// As on a kernel that does not hand out again what a dead server had.
+    var refusesResend = false
     /// A directory with the names of each layer's hard links, by the layer's own name.
     var links: String?
     /// Renaming a directory that has content in a layer below is EXDEV, as on an overlay without redirects.
@@ -42,7 +46,8 @@ struct Options {
           -o OPTIONS  ro, rw, allow_other, default_permissions, fsname=NAME, nosuid, nodev, noexec, noatime,
                       threads=N, spin=MICROSECONDS, nopassthrough, volatile (nothing is synced), layerform=aufs
                       (overlay file systems' marks are data), redirect_dir=off (renaming a directory of a lower
-                      layer is EXDEV)
+                      layer is EXDEV), norestart (a server that is killed is not replaced), noresend (a new server
+                      does not go on with the requests that the killed one had; they fail)
           -h, -V      this help, the version
         Other options that mount(8) hands to every file system are ignored. In a directory's name, a backslash goes
         before a colon, comma or backslash.
@@ -160,6 +165,8 @@ struct Options {
         case "links": links = Self.path(try needed())
         case "nopassthrough": passesThrough = false
         case "volatile": isVolatile = true
+        case "norestart": restarts = false
+        case "noresend": refusesResend = true
         case "redirect_dir": refusesDirectoryRename = value == "off" || value == "nofollow"
         case "layerform":
             switch try needed() {

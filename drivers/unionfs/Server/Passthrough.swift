@@ -26,6 +26,7 @@ extension UnionFS {
             }
             handle.isPassthrough = true
             node.backingUses &+= 1
+            note(handle)
             cfuse_set_backing(node.backing)
             return
         }
@@ -42,6 +43,8 @@ extension UnionFS {
         node.backingLayer = node.layer
         node.backingUses = 1
         handle.isPassthrough = true
+        note(node)
+        note(handle)
         node.isCacheStale = node.isCacheStale || handle.isWritable
         cfuse_set_backing(backing)
     }
@@ -62,11 +65,17 @@ extension UnionFS {
             cfuse_backing_close(device, node.backing)
             node.backing = 0
             node.backingLayer = -1
+            note(node)
         }
     }
 
     /// Gives a node's names to a new node, and leaves the old one to those who have it open.
     private func renew(_ node: Node) {
+        if let place = try? place(of: node) {
+            let fd = cfuse_open(place.fd, place.name, CFUSE_O_PATH, 0)
+            if fd >= 0 { node.orphan = fd }
+            hold(node)
+        }
         let new = makeNode(type: node.type, inode: node.inode, layer: node.layer)
         new.hiddenLinks = node.hiddenLinks
         if let key = node.key {
@@ -74,14 +83,16 @@ extension UnionFS {
             new.key = key
             groups[key] = new
         }
-        for location in node.locations {
-            location.parent.directory?.update(location.slot) { $0.node = new }
-            new.locations.append(location)
+        notingTogether {
+            note(node)
+            note(new)
+            for location in node.locations {
+                location.parent.directory?.update(location.slot) { $0.node = new }
+                new.locations.append(location)
+                noteName(node, at: location.slot, in: location.parent, isGone: true)
+                noteName(new, at: location.slot, in: location.parent)
+            }
         }
         node.locations = []
-        if let place = try? place(of: new) {
-            let fd = cfuse_open(place.fd, place.name, CFUSE_O_PATH, 0)
-            if fd >= 0 { node.orphan = fd }
-        }
     }
 }

@@ -15,14 +15,12 @@ extension UnionFS {
         try bringUp(directory)
         let upper = try descriptor(of: directory, layer: 0)
         let entry = try entryForChange(name, directory)
+        intend(CFUSE_REMOVE, name, in: directory)
         try keepOrphan(node)
         let isGone = try entry.isInLower ? makeWhiteout(name, slot, in: directory, upper) : false
-        if !entry.flags.contains(.upper) {
-            node.hiddenLinks &+= 1
-        } else if !isGone {
-            try check(cfuse_unlink(upper, name.bytes))
-        }
-        removed(node, slot, directory)
+        let isUpper = entry.flags.contains(.upper)
+        if isUpper, !isGone { try check(cfuse_unlink(upper, name.bytes)) }
+        removed(node, slot, directory, wasUpper: isUpper)
     }
 
     /// RMDIR.
@@ -36,6 +34,7 @@ extension UnionFS {
         try bringUp(directory)
         let upper = try descriptor(of: directory, layer: 0)
         let entry = try entryForChange(name, directory)
+        intend(CFUSE_REMOVE, name, in: directory)
         // Kept open for whoever has it as working directory.
         let marker = try descriptor(of: node, part: 0)
         let isGone = try entry.isInLower ? makeWhiteout(name, slot, in: directory, upper) : false
@@ -125,11 +124,20 @@ extension UnionFS {
         let fd = cfuse_open(place.fd, place.name, CFUSE_O_PATH, 0)
         // Without one more descriptor only a program that looks at the removed file again sees an error.
         if fd >= 0 { node.orphan = fd }
+        hold(node)
     }
 
     /// Notes that a name is gone.
-    func removed(_ node: Node, _ slot: Int32, _ parent: Node) {
-        detach(node, from: slot, in: parent)
+    ///
+    /// - Parameter wasUpper: the upper had it; else a file of a layer below has a name less in front of it.
+    func removed(_ node: Node, _ slot: Int32, _ parent: Node, wasUpper: Bool = true) {
+        notingTogether {
+            if !wasUpper, !node.isDirectory {
+                node.hiddenLinks &+= 1
+                note(node)
+            }
+            detach(node, from: slot, in: parent)
+        }
         parent.directory?.update(slot) { entry in
             entry.flags.subtract([.upper, .opaque])
             if !entry.flags.contains(.whiteout) { entry.lower = -1 }

@@ -62,6 +62,20 @@ extension UnionFS {
             upper: try descriptor(of: newDirectory, layer: 0),
             node: replaced
         )
+        var leaves: UInt32 = 0
+        if flags & UInt32(CFUSE_RENAME_WHITEOUT) != 0 { leaves = CFUSE_LEAVES_DEVICE.rawValue }
+        // Of a plain move, whether it took place shows in the old name.
+        let inode = try exchanges || leaves != 0 ? Place(from.upper, oldName.bytes).status().inode : 0
+        cfuse_intend_move(
+            (exchanges ? CFUSE_EXCHANGE : CFUSE_MOVE).rawValue,
+            leaves,
+            oldDirectory.id,
+            oldName.bytes,
+            newDirectory.id,
+            newName.bytes,
+            node.id,
+            inode
+        )
         do throws(Failure) {
             try exchanges ? exchange(from, to) : move(from, to)
         } catch {
@@ -137,6 +151,10 @@ extension UnionFS {
 
     /// Follows in the tables what happened on disk.
     private func settleMove(_ node: Node, _ from: End, _ to: End) {
+        notingTogether { settle(node, from, to) }
+    }
+
+    private func settle(_ node: Node, _ from: End, _ to: End) {
         let type = from.entry.type
         // What the layers below have under the new name stays there, covered.
         let lower = to.entry.lower
@@ -168,6 +186,10 @@ extension UnionFS {
         try check(
             cfuse_rename(from.upper, from.name.bytes, to.upper, to.name.bytes, UInt32(CFUSE_RENAME_EXCHANGE))
         )
+        notingTogether { settleExchange(one, from, other, to) }
+    }
+
+    private func settleExchange(_ one: Node, _ from: End, _ other: Node, _ to: End) {
         let (oneType, otherType) = (from.entry.type, to.entry.type)
         detach(one, from: from.slot, in: from.parent)
         detach(other, from: to.slot, in: to.parent)

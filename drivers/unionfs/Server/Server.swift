@@ -2,6 +2,7 @@
 
 import CFuse
 import Glibc
+import SystemPackage
 
 /// The threads that serve a union.
 struct Server {
@@ -9,6 +10,8 @@ struct Server {
     let session: OpaquePointer
     private let device: CInt
     private let spin: CInt
+    /// Descriptors of the connection for those who help.
+    private var clones: [CInt] = []
 
     /// A session on `device`, which it takes over.
     init(_ union: UnionFS, device: CInt, _ options: Options) throws {
@@ -26,13 +29,37 @@ struct Server {
         spin = CInt(options.spin)
     }
 
-    /// Serves until the mount is gone, with `helpers` more threads for what takes long, and ends the process.
+    /// Makes what `helpers` more threads need, for what takes long; once there is a mount.
+    mutating func makeClones(helpers: Int) {
+        while clones.count < helpers {
+            let clone = cfuse_clone_device(device)
+            if clone < 0 { return }
+            clones.append(clone)
+        }
+    }
+
+    /// Goes on where a dead server ended.
+    func takeOver(_ held: [UInt64: CInt]) throws {
+        do {
+            try union.takeOver(held)
+        } catch {
+            throw Refusal("take over from a server that is dead: \(Errno(rawValue: error.code))")
+        }
+        guard let life = union.life?.pointee else { return }
+        let isKnown = cfuse_resume(session) != 0
+        // Until INIT is answered nobody knows whether the kernel can, and without INIT nothing else comes.
+        guard isKnown ? life.has_resend != 0 : life.refuses_resend == 0 else { return }
+        let result = cfuse_resend(device)
+        if result < 0, !isKnown, life.served > 0 {
+            throw Refusal("take over before the first request: \(Errno(rawValue: 0 - result))")
+        }
+    }
+
+    /// Serves until the mount is gone, and ends the process.
     ///
     /// At once, by whichever thread hears of it first: whoever unmounted may want the layers' file systems next.
-    func run(helpers: Int) -> Never {
-        for number in 0..<max(0, helpers) {
-            let clone = cfuse_clone_device(device)
-            if clone < 0 { break }
+    func run() -> Never {
+        for (number, clone) in clones.enumerated() {
             let work = Unmanaged.passRetained(Helper(session: session, device: clone, number: CInt(number)))
             var thread = pthread_t()
             let result = pthread_create(
@@ -48,7 +75,7 @@ struct Server {
             )
             if result != 0 { work.release() }
         }
-        cfuse_end(cfuse_serve(session, device, spin, helpers > 0 ? 1 : 0) == 0 ? 0 : 1)
+        cfuse_end(cfuse_serve(session, device, spin, clones.isEmpty ? 0 : 1) == 0 ? 0 : 1)
     }
 }
 

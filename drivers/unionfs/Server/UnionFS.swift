@@ -2,6 +2,7 @@
 
 import CFuse
 import Glibc
+import UnionJournal
 
 /// The union: its layers, and the nodes that the kernel knows.
 ///
@@ -31,8 +32,8 @@ final class UnionFS: @unchecked Sendable {
     /// Nodes of files with several names.
     var groups: [FileKey: Node] = [:]
     let root: Node
-    private var nextID: UInt64 = 2
-    private var nextHandle: UInt64 = 1
+    var nextID: UInt64 = 2
+    var nextHandle: UInt64 = 1
     var nextStage: UInt64 = 0
 
     /// Whether the upper's file system makes unnamed files that can be linked, and clones.
@@ -43,6 +44,11 @@ final class UnionFS: @unchecked Sendable {
     var isVolatile = false
     var refusesDirectoryRename = false
     var session: OpaquePointer?
+    /// What the server that comes after this one must know; `nil` if none would.
+    ///
+    /// Whoever changes what it says notes it there, with `tree` held for writing or `tables`.
+    var journal: Journal?
+    var life: UnsafeMutablePointer<cfuse_shared>?
 
     // What is held beyond what the kernel knows, bounded by `trim`.
     var openParts = 0
@@ -101,6 +107,7 @@ final class UnionFS: @unchecked Sendable {
 
     func makeNode(type: mode_t, inode: UInt64, layer: Int32) -> Node {
         let node = Node(id: nextID, type: type, inode: inode, layer: layer)
+        life?.pointee.last_node = nextID
         nextID &+= 1
         nodes[node.id] = node
         return node
@@ -110,9 +117,13 @@ final class UnionFS: @unchecked Sendable {
         tables.lock()
         defer { tables.unlock() }
         let handle = Handle(id: nextHandle, node: node, flags: flags, fd: fd)
+        life?.pointee.last_file = nextHandle
+        cfuse_slot()?.pointee.file = nextHandle
         nextHandle &+= 1
         handles[handle.id] = handle
         node.handles.append(handle)
+        note(handle)
+        hold(node)
         return handle
     }
 
@@ -121,6 +132,7 @@ final class UnionFS: @unchecked Sendable {
         parent.directory?.update(slot) { $0.node = node }
         parent.pins &+= 1
         node.locations.append(Node.Location(parent: parent, slot: slot))
+        noteName(node, at: slot, in: parent)
     }
 
     /// Takes a name from the node that stands at it.
@@ -129,6 +141,7 @@ final class UnionFS: @unchecked Sendable {
             return
         }
         node.locations.remove(at: index)
+        noteName(node, at: slot, in: parent, isGone: true)
         parent.directory?.update(slot) { $0.node = nil }
         parent.pins &-= 1
     }
@@ -139,6 +152,8 @@ final class UnionFS: @unchecked Sendable {
         while let node = pending.popLast() {
             guard node.isIdle, nodes[node.id] === node else { continue }
             nodes[node.id] = nil
+            journal?.forget(node.id)
+            letGo(node)
             if let key = node.key, groups[key] === node { groups[key] = nil }
             for location in node.locations {
                 let parent = location.parent
@@ -160,6 +175,7 @@ final class UnionFS: @unchecked Sendable {
         tables.lock()
         if let node = nodes[id] {
             node.lookups = node.lookups > count ? node.lookups &- count : 0
+            journal?.setLookups(of: id, node.lookups)
             drop(node)
         }
         tables.unlock()
@@ -224,7 +240,7 @@ final class UnionFS: @unchecked Sendable {
     // MARK: Bounds
 
     /// Whether more is held than should be.
-    var isFull: Bool { openParts > mostParts || completeNames > mostNames }
+    var isFull: Bool { openParts > mostParts || completeNames > mostNames || journal?.isLong ?? false }
 
     func forgetComplete(_ node: Node) {
         completeDirectories[node.id] = nil
@@ -253,5 +269,6 @@ final class UnionFS: @unchecked Sendable {
             node.directory?.forgetNames()
         }
         if completeDirectories.isEmpty { completeNames = 0 }
+        if journal?.isLong ?? false { rewriteJournal() }
     }
 }

@@ -12,6 +12,8 @@ extension UnionFS {
     func makeWhole(_ node: Node) throws(Failure) {
         guard let location = node.locations.first else { throw Failure(ESTALE) }
         try bringUpGroups(below: node)
+        life?.pointee.made_whole = node.id
+        defer { life?.pointee.made_whole = 0 }
         let (upper, name) = try upperPlace(location)
         try keepingTimes(of: upper) { () throws(Failure) in
             try stage { (stage: UnsafePointer<CChar>) throws(Failure) in
@@ -25,12 +27,7 @@ extension UnionFS {
                 removeTree(stage, below: work)
             }
         }
-        location.parent.directory?.update(location.slot) { entry in
-            entry.flags.insert(.upper)
-            if entry.isInLower { entry.flags.insert(.opaque) }
-            entry.further = -1
-        }
-        becomeWhole(node)
+        becomeWhole(node, at: location)
     }
 
     /// Brings up every file of several names, which may have names elsewhere.
@@ -170,7 +167,16 @@ extension UnionFS {
     }
 
     /// Follows in the tables: every node below lies in the upper now, and nowhere else.
-    private func becomeWhole(_ top: Node) {
+    func becomeWhole(_ top: Node, at location: Node.Location) {
+        notingTogether { settleWhole(top, at: location) }
+    }
+
+    private func settleWhole(_ top: Node, at location: Node.Location) {
+        location.parent.directory?.update(location.slot) { entry in
+            entry.flags.insert(.upper)
+            if entry.isInLower { entry.flags.insert(.opaque) }
+            entry.further = -1
+        }
         var pending = [top]
         while let node = pending.popLast() {
             guard let directory = node.directory else { continue }
@@ -180,6 +186,7 @@ extension UnionFS {
             }
             directory.parts = [Directory.Part(layer: 0)]
             node.layer = 0
+            note(node)
             for index in directory.entries.indices {
                 let entry = directory.entries[index]
                 guard entry.name != nil else { continue }
@@ -205,6 +212,7 @@ extension UnionFS {
                     child.hiddenLinks = 0
                     if let key = child.key, groups[key] === child { groups[key] = nil }
                     child.key = nil
+                    note(child)
                     for handle in child.handles where !handle.isPassthrough && handle.fd >= 0 {
                         cfuse_close(handle.fd)
                         handle.fd = -1

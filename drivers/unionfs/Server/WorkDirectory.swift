@@ -26,6 +26,11 @@ enum WorkDirectory {
         return try Files.openDirectory("stage", below: directory).release()
     }
 
+    /// Removes what a killed server left in the staging directory.
+    static func clear(_ stage: CInt) throws {
+        for entry in try Files.list(stage) { try Files.removeTree(entry.name, below: stage) }
+    }
+
     static func removeTree(_ name: UnsafePointer<CChar>, below directory: CInt) throws {
         try Files.removeTree(
             TreePath(bytes: (0..<strlen(name)).map { UInt8(bitPattern: name[$0]) }),

@@ -57,17 +57,29 @@ func serve(_ options: Options) {
         union.passesThrough = options.passesThrough
         union.isVolatile = options.isVolatile
         union.refusesDirectoryRename = options.refusesDirectoryRename
-        let server = try Server(union, device: device, options)
+        var server = try Server(union, device: device, options)
         if connection.isDetached { try FuseMount.attach(device, options) }
+        server.makeClones(helpers: (options.threads ?? min(4, processors + 1)) - 1)
         umask(0)
         signal(SIGPIPE, SIG_IGN)
         chdir("/")
-        if let report {
-            try? Files.writeAll([0], to: report)
-            close(report)
-            if options.device == nil { leaveTerminal() }
+        func sayReady() {
+            guard let ready = report else { return }
+            try? Files.writeAll([0], to: ready)
+            leave(ready, options)
+            report = nil
         }
-        server.run(helpers: (options.threads ?? min(4, processors + 1)) - 1)
+        guard options.restarts, let life = Life(options) else {
+            sayReady()
+            server.run()
+        }
+        union.life = life.shared
+        let heritage = try Keeper.startServers(life.shared, sayReady)
+        if let inherited = report { leave(inherited, options) }
+        report = nil
+        union.journal = life.journal()
+        if !heritage.isFirst { try server.takeOver(heritage.held) }
+        server.run()
     } catch let refusal as Refusal {
         fail(refusal.message, code: 1, report: report)
     } catch {
@@ -75,7 +87,10 @@ func serve(_ options: Options) {
     }
 }
 
-func leaveTerminal() {
+/// Has nothing more to say to whoever started us.
+func leave(_ report: CInt, _ options: Options) {
+    close(report)
+    guard options.device == nil else { return }
     guard let null = try? Files.open("/dev/null", O_RDWR) else { return }
     for fd in 0...2 as ClosedRange<CInt> { dup2(null.raw, fd) }
 }

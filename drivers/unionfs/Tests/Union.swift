@@ -31,11 +31,15 @@ struct Union {
 
         """
 
-    /// Runs the script as root in its own mount namespace; what it printed.
+    /// Runs the script as root in its own mount namespace, for at most `limit` seconds (300 and more); what it printed.
     @discardableResult
-    func run(_ script: String, _ location: SourceLocation = #_sourceLocation) throws -> String {
+    func run(
+        _ script: String,
+        limit: Int = 300,
+        _ location: SourceLocation = #_sourceLocation
+    ) throws -> String {
         let outcome = try directory.path.withPlatformString { path in
-            try Self.shell(Self.prelude + script, String(cString: path))
+            try Self.shell(Self.prelude + script, String(cString: path), limit)
         }
         if outcome.code != 0 {
             Issue.record("exit code \(outcome.code): \(outcome.output)", sourceLocation: location)
@@ -43,7 +47,11 @@ struct Union {
         return outcome.output
     }
 
-    private static func shell(_ script: String, _ path: String) throws -> (code: Int32, output: String) {
+    private static func shell(
+        _ script: String,
+        _ path: String,
+        _ limit: Int
+    ) throws -> (code: Int32, output: String) {
         let output = try OwnedFD(
             adopting: system("open") { open("/tmp", unnamed | O_RDWR | O_CLOEXEC, 0o600) }
         )
@@ -53,9 +61,17 @@ struct Union {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_adddup2(&actions, output.raw, 1)
         posix_spawn_file_actions_adddup2(&actions, output.raw, 2)
+        // The threads of tests block most signals, and a program that inherited that could not be ended by any of them.
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
         let words = [
-            "timeout", "300", "unshare", "-m", "--propagation", "private", "bash", "-c", script, "union",
-            path,
+            "timeout", "-k", "10", "\(max(300, limit))", "unshare", "-m", "--propagation", "private", "bash",
+            "-c", script, "union", path,
         ]
         var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
         let program = "PROGRAM=\(try InstalledProgram.find("strata-unionfs"))"
@@ -64,7 +80,7 @@ struct Union {
         ]
         defer { for word in arguments + environment { free(word) } }
         var pid: pid_t = 0
-        let code = posix_spawnp(&pid, "timeout", &actions, nil, &arguments, &environment)
+        let code = posix_spawnp(&pid, "timeout", &actions, &attributes, &arguments, &environment)
         if code != 0 { throw SystemError("start timeout", nil, Errno(rawValue: code)) }
         var status: CInt = 0
         try system("waitpid") { waitpid(pid, &status, 0) }

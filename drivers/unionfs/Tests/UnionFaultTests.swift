@@ -35,7 +35,7 @@ struct UnionFaultTests {
             n=1 done=0
             while [ $done = 0 ]; do
                 rm -rf upper work; mkdir upper work
-                "$PROGRAM" -f -o threads=1,spin=0,lowerdir=lower,upperdir=upper,workdir=work mnt 2>/dev/null & server=$!
+                "$PROGRAM" -f -o norestart,threads=1,spin=0,lowerdir=lower,upperdir=upper,workdir=work mnt 2>/dev/null & server=$!
                 until mountpoint -q mnt; do sleep 0.005; done
                 ls -lR mnt > /dev/null; look > /dev/null
                 strace -qq -f -o /dev/null -e trace=$calls -e inject=$calls:signal=KILL:when=$n -p $server 2>/dev/null & tracer=$!

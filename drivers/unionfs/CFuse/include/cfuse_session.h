@@ -26,6 +26,9 @@ int cfuse_serve(struct fuse_session *session, int device, int spin, int has_help
 /* Serves, as helper `number` of 0 and more, whenever more than that many requests take long, or many come. */
 int cfuse_help(struct fuse_session *session, int device, int number);
 
+/* Takes over from a server that is dead: the session learns what INIT said. 0: nothing was said yet. */
+int cfuse_resume(struct fuse_session *session);
+
 /* What this thread does now takes long: somebody else serves meanwhile. */
 void cfuse_begin_long(void);
 void cfuse_end_long(void);
