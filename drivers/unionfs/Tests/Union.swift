@@ -22,11 +22,26 @@ struct Union {
     private static let prelude = """
         set -eu
         cd "$1"
+        exec 19> .commands; BASH_XTRACEFD=19; set -x
         fail() { echo "FAILED: $*" >&2; exit 1; }
         same() { [ "$1" = "$2" ] || fail "$3: '$1', not '$2'"; }
         refused() { if "$@" 2>err; then fail "$* worked"; fi; }
         union() { "$PROGRAM" -o "lowerdir=lower,upperdir=upper,workdir=work,allow_other${1:+,$1}" mnt; }
         unmount() { umount mnt; flock -w 60 work/lock true; }
+        # Waits until a command succeeds.
+        await() {
+            local end=$((SECONDS + 100))
+            until "$@"; do
+                [ $SECONDS -lt $end ] || fail "waited in vain for: $*"
+                kill -0 ${keeper:-$$} 2>/dev/null || fail "the keeper ended while waiting for: $*"
+                sleep 0.002
+            done
+        }
+        # Whether a tracer holds a process, or has killed it: a request may have come meanwhile.
+        is_traced() { ! kill -0 $1 2>/dev/null || grep -qs "^TracerPid:[[:space:]]*[1-9]" /proc/$1/status; }
+        # A strace that is asked to end waits for the first thread of what it traced, and that one, if it was killed, for
+        # the others, which wait for strace.
+        untrace() { kill -9 $tracer 2>/dev/null || true; wait $tracer 2>/dev/null || true; }
 
         """
 

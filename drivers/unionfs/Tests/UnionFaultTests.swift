@@ -36,14 +36,14 @@ struct UnionFaultTests {
             while [ $done = 0 ]; do
                 rm -rf upper work; mkdir upper work
                 "$PROGRAM" -f -o norestart,threads=1,spin=0,lowerdir=lower,upperdir=upper,workdir=work mnt 2>/dev/null & server=$!
-                until mountpoint -q mnt; do sleep 0.005; done
+                await mountpoint -q mnt
                 ls -lR mnt > /dev/null; look > /dev/null
                 strace -qq -f -o /dev/null -e trace=$calls -e inject=$calls:signal=KILL:when=$n -p $server 2>/dev/null & tracer=$!
-                until grep -q "^TracerPid:[[:space:]]*[1-9]" /proc/$server/status 2>/dev/null; do sleep 0.005; done
+                await is_traced $server
                 (\(operation)) > /dev/null 2>&1 || true
                 if kill -0 $server 2>/dev/null && ls mnt > /dev/null 2>&1; then done=1; fi
                 umount -l mnt 2>/dev/null || true
-                kill -9 $server 2>/dev/null || true; wait $server 2>/dev/null || true; wait $tracer 2>/dev/null || true
+                kill -9 $server 2>/dev/null || true; wait $server 2>/dev/null || true; untrace
                 start; look > now; unmount
                 cmp -s now old || cmp -s now new || fail "killed at call $n: $(cat now; find upper)"
                 [ -z "$(find work/stage -mindepth 1)" ] || fail "left in the work directory"

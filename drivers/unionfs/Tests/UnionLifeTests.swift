@@ -19,15 +19,6 @@ import Testing
 struct UnionLifeTests {
     /// The server of the mount whose first process is `$keeper`; functions of scripts.
     private static let server = """
-        # Waits until a command succeeds.
-        await() {
-            local end=$((SECONDS + 100))
-            until "$@"; do
-                [ $SECONDS -lt $end ] || fail "waited in vain for: $*"
-                kill -0 $keeper 2>/dev/null || fail "the keeper ended while waiting for: $*"
-                sleep 0.002
-            done
-        }
         start() {
             "$PROGRAM" -f -o "lowerdir=lower,upperdir=upper,workdir=work,allow_other${1:+,$1}" mnt & keeper=$!
             trap 'umount -l mnt 2>/dev/null || true' EXIT
@@ -40,8 +31,6 @@ struct UnionLifeTests {
         }
         # The server that is there now, and is not $old.
         server() { await is_new; }
-        # Whether a tracer holds a process, or has killed it: a request may have come meanwhile.
-        is_traced() { ! kill -0 $1 2>/dev/null || grep -qs "^TracerPid:[[:space:]]*[1-9]" /proc/$1/status; }
         stop() { umount mnt; wait $keeper || fail "the keeper ended with $?"; }
 
         """
@@ -84,7 +73,7 @@ struct UnionLifeTests {
                 change > log 2>&1 || fail "killed at call $n: $(cat log)"
                 look > now; cmp now new || fail "killed at call $n: $(cat now; find upper)"
                 kill -0 $old 2>/dev/null && done=1
-                kill $tracer 2>/dev/null || true; wait $tracer 2>/dev/null || true
+                untrace
                 stop
                 "$PROGRAM" -o lowerdir=lower,upperdir=upper,workdir=work mnt
                 look > now; unmount
@@ -241,7 +230,7 @@ struct UnionLifeTests {
         mkdir mnt/made 2> err & maker=$!
         # By the numbers of mkdirat on the processors there are.
         await grep -Eqs '^(258|34) ' /proc/$old/task/*/syscall
-        kill -9 $old; kill $tracer 2>/dev/null || true; wait $tracer 2>/dev/null || true
+        kill -9 $old; untrace
         if wait $maker; then fail "the request in flight did not fail"; fi
         [ ! -e mnt/made ] || fail "made is there"
         mkdir mnt/made; same "$(ls mnt | wc -w)" 9 names

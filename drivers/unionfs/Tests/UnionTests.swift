@@ -52,7 +52,7 @@ struct UnionTests {
             refused "$PROGRAM" -o lowerdir=lower,upperdir=upper,workdir=work mnt; grep -q 'in use' err || fail "$(cat err)"
             unmount
             "$PROGRAM" -f -o lowerdir=lower mnt & pid=$!
-            until mountpoint -q mnt; do sleep 0.01; done
+            await mountpoint -q mnt
             umount mnt; wait $pid || fail "the one in front ended with $?"
             """
         )
