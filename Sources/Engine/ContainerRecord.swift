@@ -86,7 +86,7 @@ package struct ContainerRecord: Sendable {
         return line
     }
 
-    package var shortID: String { String(id.prefix(12)) }
+    package var shortID: String { String(Substring(id.utf8.prefix(12))) }
 }
 
 /// A container's configuration as its row holds it.
@@ -147,7 +147,7 @@ struct ContainerTable {
                 return text
             }
         }
-        return records.sorted { $0.created > $1.created }
+        return records.indices.sorted { records[$0].created > records[$1].created }.map { records[$0] }
     }
 
     /// The ids of those whose row says that they run: every writing command asks.

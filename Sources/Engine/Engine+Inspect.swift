@@ -9,9 +9,15 @@ import StoreRoot
 import SystemPackage
 
 /// A container with what it does now.
-package struct ContainerSummary: Sendable {
-    package var record: ContainerRecord
-    package var state: ContainerState
+package final class ContainerSummary: Sendable {
+    // A class, since a listing hands thousands around, and a copy of a record counts one more use of each of its texts.
+    package let record: ContainerRecord
+    package let state: ContainerState
+
+    init(record: ContainerRecord, state: ContainerState) {
+        self.record = record
+        self.state = state
+    }
 
     /// Program and arguments as one line.
     package var command: String { record.command }

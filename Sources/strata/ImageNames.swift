@@ -10,15 +10,18 @@ import Storage
 final class ImageNames {
     private let engine: Engine
     private var ids: [String: String?] = [:]
+    /// The last answer: most containers that are listed one after the other are of one image.
+    private var last: (reference: String, image: String, name: String)?
 
     init(_ engine: Engine) { self.engine = engine }
 
-    func name(for record: ContainerRecord) throws -> String {
-        let name = record.imageReference
-        let id = try ids[name] ?? look(up: name)
-        ids[name] = id
-        if id == record.image { return name }
-        return String(record.image.drop { $0 != ":" }.dropFirst().prefix(12))
+    func name(_ reference: String, of image: String) throws -> String {
+        if let last, last.reference == reference, last.image == image { return last.name }
+        let id = try ids[reference] ?? look(up: reference)
+        ids[reference] = id
+        let name = id == image ? reference : String(image.drop { $0 != ":" }.dropFirst().prefix(12))
+        last = (reference, image, name)
+        return name
     }
 
     private func look(up name: String) throws -> String? {

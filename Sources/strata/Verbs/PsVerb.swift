@@ -72,19 +72,20 @@ enum PsVerb: Verb {
         let showsSize: Bool
 
         func text(of container: ContainerSummary, _ name: String) throws -> String {
-            let record = container.record
-            return switch name {
-            case "ID": isFull ? record.id : record.shortID
-            case "Names": record.name
-            case "Image": try images.name(for: record)
+            switch name {
+            case "ID": isFull ? container.record.id : container.record.shortID
+            case "Names": container.record.name
+            case "Image": try images.name(container.record.imageReference, of: container.record.image)
             case "Command": command(container.command)
-            case "CreatedAt": Human.date(Timestamp(nanosecondsSince1970: record.created).rfc3339)
+            case "CreatedAt": Human.date(Timestamp(nanosecondsSince1970: container.record.created).rfc3339)
             case "CreatedSince", "RunningFor":
-                Human.ago(seconds: now.seconds - Timestamp(nanosecondsSince1970: record.created).seconds)
+                Human.ago(
+                    seconds: now.seconds - Timestamp(nanosecondsSince1970: container.record.created).seconds
+                )
             case "State": container.state.status.rawValue
             case "Status": status(container.state, now: now)
-            case "Size": showsSize ? try size(of: record) : ""
-            case "Driver": record.driver
+            case "Size": showsSize ? try size(of: container.record) : ""
+            case "Driver": container.record.driver
             case "Labels": try container.labels.map { "\($0.name)=\($0.value)" }.joined(separator: ",")
             case "Mounts": try container.mounts.joined(separator: ",")
             case "Networks": try container.network
