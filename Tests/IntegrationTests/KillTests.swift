@@ -100,9 +100,12 @@ struct KillTests {
 
     @Test(arguments: victims)
     func killedAtSystemCalls(_ victim: Victim) async throws {
-        let points = try KillSweep(victim).points()
+        let memory = Self.isFull ? try MemoryFileSystem() : nil
+        defer { withExtendedLifetime(memory) {} }
+        let place = memory?.path
+        let points = try KillSweep(victim, below: place).points()
         #expect(points.count > 100)
-        try await kill(victim, at: points) { try KillSweep(victim) }
+        try await kill(victim, at: points) { try KillSweep(victim, below: place) }
     }
 
     /// What the btrfs driver does to its subvolumes are ioctls.
@@ -128,6 +131,9 @@ struct KillTests {
         try await kill(victim, at: points) { try KillSweep(victim, driver: "btrfs", below: place) }
     }
 
+    private static let samples = getenv("STRATA_TEST_SAMPLES").flatMap { Int(String(cString: $0)) }
+    private static let isFull = getenv("STRATA_TEST_FULL") != nil && samples == nil
+
     /// Kills the victim at points evenly spread from a random start; at all of them in the long form, on a store for
     /// each processor.
     private func kill(
@@ -135,13 +141,11 @@ struct KillTests {
         at points: [String],
         with make: @escaping @Sendable () throws -> KillSweep
     ) async throws {
-        let samples = getenv("STRATA_TEST_SAMPLES").flatMap { Int(String(cString: $0)) }
-        let isFull = getenv("STRATA_TEST_FULL") != nil && samples == nil
-        let step = isFull ? 1 : max(1, points.count / (samples ?? 9))
+        let step = Self.isFull ? 1 : max(1, points.count / (Self.samples ?? 9))
         let start = Int.random(in: 0..<step)
         print("kill sweep of \(victim.testDescription): \(points.count) calls, every \(step)th from \(start)")
         let chosen = stride(from: start, to: points.count, by: step).map { points[$0] }
-        let stores = isFull ? sysconf(CInt(_SC_NPROCESSORS_ONLN)) : 1
+        let stores = Self.isFull ? sysconf(CInt(_SC_NPROCESSORS_ONLN)) : 1
         let kills = try await withThrowingTaskGroup { group in
             for store in 0..<stores {
                 group.addTask {
