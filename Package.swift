@@ -19,7 +19,7 @@ let allDrivers: [Driver] = [
     Driver(folder: "overlay2", module: "Overlay2Driver"),
     Driver(folder: "btrfs", module: "BtrfsDriver", cModule: "CBtrfs", testModule: ("CBtrfsOracle", "btrfs")),
     Driver(folder: "devicemapper", module: "DeviceMapperDriver", cModule: "CDevMapper"),
-    Driver(folder: "unionfs", module: "UnionFSDriver", testedModules: ["UnionJournal"]),
+    Driver(folder: "unionfs", module: "UnionFSDriver", testedModules: ["UnionJournal", "CFuse"]),
     Driver(folder: "vfs", module: "VFSDriver"),
 ]
 

@@ -3,6 +3,7 @@
 #include "cfuse_session.h"
 
 #include "cfuse_life.h"
+#include "cfuse_pace.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -287,10 +288,9 @@ int cfuse_resume(struct fuse_session *session)
     return 1;
 }
 
-/* 1 served, 0 none there, -1 the mount is gone, else -errno - 1. */
-static int serve_one(struct fuse_session *session, int device, void *buffer, int looks_for_crowd)
+/* Serves the request that a read of `count` gave: 1 served, 0 none there, -1 the mount is gone, else -errno - 1. */
+static int serve_one(struct fuse_session *session, int device, void *buffer, ssize_t count, int looks_for_crowd)
 {
-    ssize_t count = read(device, buffer, LARGEST_REQUEST);
     if (count < 0) {
         /* ENOENT: the request was interrupted meanwhile. */
         if (errno == EINTR || errno == EAGAIN || errno == ENOENT) return 0;
@@ -317,27 +317,29 @@ int cfuse_serve(struct fuse_session *session, int device, int spin, int has_help
     cfuse_take_slot(0);
     void *buffer = make_buffer(device);
     if (!buffer) return -ENOMEM;
-    set_blocking(device, spin == 0);
-    int64_t idle_since = 0;
+    struct cfuse_pace pace = cfuse_pace_of((int64_t)spin * 1000);
+    set_blocking(device, 1);
+    int64_t answered = now();
     int is_settled = !shared;
     for (;;) {
         if (!is_settled && shared->init_size) {
             device = reading_device(device);
-            set_blocking(device, spin == 0);
+            set_blocking(device, !pace.looks);
             is_settled = 1;
         }
-        int result = serve_one(session, device, buffer, has_help);
-        if (result < 0 || fuse_session_exited(session)) return result == -1 || result >= 0 ? 0 : result + 1;
-        if (result > 0 || spin == 0) {
-            idle_since = 0;
+        ssize_t count = read(device, buffer, LARGEST_REQUEST);
+        if (count < 0 && errno == EAGAIN && pace.looks) {
+            if (now() - answered < pace.longest) continue;
+            struct pollfd waiting = {.fd = device, .events = POLLIN};
+            poll(&waiting, 1, -1);
             continue;
         }
-        int64_t time = now();
-        if (!idle_since) idle_since = time;
-        if (time - idle_since < (int64_t)spin * 1000) continue;
-        struct pollfd waiting = {.fd = device, .events = POLLIN};
-        poll(&waiting, 1, -1);
-        idle_since = 0;
+        int64_t came = pace.longest ? now() : 0;
+        int result = serve_one(session, device, buffer, count, has_help);
+        if (result < 0 || fuse_session_exited(session)) return result == -1 || result >= 0 ? 0 : result + 1;
+        if (!pace.longest) continue;
+        if (cfuse_learn(&pace, came - answered)) set_blocking(device, !pace.looks);
+        answered = now();
     }
 }
 
@@ -356,7 +358,8 @@ int cfuse_help(struct fuse_session *session, int device, int number)
             set_blocking(device, 0);
         }
         while (is_wanted(number)) {
-            int result = serve_one(session, device, buffer, 0);
+            ssize_t count = read(device, buffer, LARGEST_REQUEST);
+            int result = serve_one(session, device, buffer, count, 0);
             if (result < 0) return result == -1 ? 0 : result + 1;
             if (result > 0) continue;
             struct pollfd waiting = {.fd = device, .events = POLLIN};

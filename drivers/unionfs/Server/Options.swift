@@ -20,8 +20,8 @@ struct Options {
     /// Layers are in the form of layer tars alone, and what overlay file systems mark is data.
     var readsOverlayForm = true
     var threads: Int?
-    /// For how many microseconds to look for the next request before sleeping.
-    var spin = 0
+    /// For how many microseconds at most to look for the next request before sleeping, where that helps; 0: never.
+    var spin = 50
     var passesThrough = true
     /// Nothing has to reach the disk when a program asks for it.
     var isVolatile = false

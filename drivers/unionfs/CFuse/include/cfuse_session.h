@@ -17,10 +17,10 @@ enum cfuse_feature {
 /* A session on `device`; NULL and errno on failure. `wanted` are cfuse_feature bits to take where offered. */
 struct fuse_session *cfuse_session_new(const struct fuse_lowlevel_ops *ops, void *userdata, int device, int wanted);
 
-/* Serves requests that come by `device` until the mount is gone (0) or reading fails (-errno). One thread does this, and
- * sleeps between requests: so it runs where the program runs that asks, and neither has to wait until another processor
- * is woken. `spin` is for how many microseconds it looks for the next request before it sleeps. With `has_help`, helpers
- * come in when several programs ask at once. */
+/* Serves requests that come by `device` until the mount is gone (0) or reading fails (-errno). One thread does this, since
+ * most often it is best where the program runs that asks. `spin` is for how many microseconds at most it looks for the next
+ * request before it sleeps, where that helps (cfuse_pace.h). With `has_help`, helpers come in when several programs ask at
+ * once. */
 int cfuse_serve(struct fuse_session *session, int device, int spin, int has_help);
 
 /* Serves, as helper `number` of 0 and more, whenever more than that many requests take long, or many come. */
