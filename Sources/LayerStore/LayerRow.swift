@@ -176,9 +176,13 @@ extension RowReader {
     }
 
     func layers() throws -> [LayerRow] {
-        // Not by SQLite, whose sorter takes a copy of each row.
-        try query("SELECT \(LayerRow.columns) FROM layers", [], row: LayerRow.init)
-            .sorted { ($0.created, $0.id) < ($1.created, $1.id) }
+        // Not by SQLite, whose sorter takes a copy of each row, and not by moving rows around, which is not cheap either.
+        let rows = try query("SELECT \(LayerRow.columns) FROM layers", [], row: LayerRow.init)
+        let order = rows.indices.sorted { one, other in
+            rows[one].created == rows[other].created
+                ? rows[one].id < rows[other].id : rows[one].created < rows[other].created
+        }
+        return order.map { rows[$0] }
     }
 
     func children(of id: LayerID) throws -> [LayerRow] {
