@@ -97,17 +97,21 @@ package struct ConformanceSubject: Sendable {
     package var departures: Departures
     /// Where the homes are made; `nil`: where all temporary directories are.
     package var directory: FilePath?
+    /// The one home of all cases, where making one takes long; `nil`: each case has its own.
+    package var home: FilePath?
     package var open: @Sendable (FilePath) throws -> any StorageDriver
 
     package init(
         _ name: String,
         departures: Departures = [],
         directory: FilePath? = nil,
+        home: FilePath? = nil,
         open: @escaping @Sendable (FilePath) throws -> any StorageDriver
     ) {
         self.name = name
         self.departures = departures
         self.directory = directory
+        self.home = home
         self.open = open
     }
 }

@@ -14,7 +14,10 @@ final class ConformanceRun {
     private let testCase: ConformanceCase
     private let subject: ConformanceSubject
     private let scratch: TemporaryDirectory
+    private let home: FilePath
     private let driver: any StorageDriver
+    /// The names in the home before there is a layer.
+    private let emptyHome: [String]
     private let reference: ReferenceTrees
     private var chain = LayerChain()
 
@@ -22,7 +25,9 @@ final class ConformanceRun {
         self.testCase = testCase
         self.subject = subject
         scratch = try TemporaryDirectory(below: subject.directory ?? TemporaryDirectory.base)
-        driver = try subject.open(scratch.appending("home"))
+        home = subject.home ?? scratch.appending("home")
+        driver = try subject.open(home)
+        emptyHome = try Self.names(below: home)
         reference = try ReferenceTrees(in: scratch.appending("reference"))
     }
 
@@ -256,16 +261,13 @@ final class ConformanceRun {
         try expect(try driver.list().isEmpty, "removed layers are listed")
         try driver.emptyTrash { false }
         try driver.remove(LayerID.random())
-        // Nothing of them is left: what is there now, a new home has too.
-        let fresh = scratch.appending("fresh")
-        _ = try subject.open(fresh)
-        let left = try facts(scratch.appending("home"))
-        let empty = try facts(fresh)
-        try expect(left == empty, "the home has \(left) after all layers are gone")
+        // Nothing of them is left: what is there now was there before.
+        let left = try Self.names(below: home)
+        try expect(left == emptyHome, "the home has \(left) after all layers are gone, \(emptyHome) before")
     }
 
     /// The names below a driver's home; what is in its files is its own, and may be a whole disk.
-    private func facts(_ home: FilePath) throws -> [String] {
+    private static func names(below home: FilePath) throws -> [String] {
         var names: [String] = []
         var pending = [home]
         while let next = pending.popLast() {
