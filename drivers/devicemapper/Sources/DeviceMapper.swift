@@ -8,18 +8,19 @@ import SystemPackage
 
 /// Device-mapper's calls, by the name of a device.
 ///
-/// An error carries what the library or the kernel said.
+/// An error carries what the library said, where it had a part.
 enum DeviceMapper {
     /// What device-mapper knows of a device.
     struct Device: Sendable {
         var number: DeviceNumber
         var isReadOnly: Bool
-        var openCount: Int
+        /// Not one that is being made, or whose maker was killed.
+        var hasTable: Bool
 
         init(_ raw: cdevmapper_info) {
             number = DeviceNumber(major: raw.major, minor: raw.minor)
             isReadOnly = raw.read_only != 0
-            openCount = Int(raw.open_count)
+            hasTable = raw.live_table != 0
         }
 
         /// As a table names it.
@@ -41,9 +42,12 @@ enum DeviceMapper {
         }
     }
 
-    /// Why the library cannot be used; `nil` if it can.
+    /// Whether the kernel has device-mapper.
+    static var isThere: Bool { cdevmapper_is_there() != 0 }
+
+    /// Why libdevmapper, which is needed where udev runs, cannot be used; `nil` if it can or need not.
     static var missing: String? {
-        cdevmapper_load() == 0 ? nil : String(cString: cdevmapper_message())
+        cdevmapper_has_udev() == 0 || cdevmapper_load() == 0 ? nil : String(cString: cdevmapper_message())
     }
 
     private static func call(
@@ -74,10 +78,19 @@ enum DeviceMapper {
     }
 
     /// Makes the device and starts it; `nil` if there is one of that name.
-    static func create(_ name: String, uuid: String, _ table: Table) throws(SystemError) -> Device? {
+    ///
+    /// - Parameter withNode: in /dev/mapper it has a node even where no udev makes it.
+    static func create(
+        _ name: String,
+        uuid: String,
+        _ table: Table,
+        withNode: Bool = false
+    ) throws(SystemError) -> Device? {
         var info = cdevmapper_info()
         do throws(SystemError) {
-            try call("dm create", name) { withTable(table) { cdevmapper_create(name, uuid, $0, &info) } }
+            try call("dm create", name) {
+                withTable(table) { cdevmapper_create(name, uuid, $0, withNode ? 1 : 0, &info) }
+            }
         } catch {
             if error.errno == .resourceBusy || error.errno == .fileExists, try Self.info(name) != nil {
                 return nil
@@ -94,7 +107,7 @@ enum DeviceMapper {
 
     /// Waits for what is under way, writes out and freezes a file system on the device.
     static func suspend(_ name: String) throws(SystemError) {
-        try call("dm suspend", name) { cdevmapper_suspend(name, 1) }
+        try call("dm suspend", name) { cdevmapper_suspend(name) }
     }
 
     static func resume(_ name: String) throws(SystemError) {
@@ -132,16 +145,30 @@ enum DeviceMapper {
         ofTable: Bool = false,
         flushes: Bool = false
     ) throws(SystemError) -> String? {
+        try look(name, ofTable: ofTable, flushes: flushes)?.parameters
+    }
+
+    /// The device with the parameters of its target (`status`).
+    static func look(
+        _ name: String,
+        ofTable: Bool = false,
+        flushes: Bool = false
+    ) throws(SystemError) -> (device: Device, parameters: String)? {
         var text = [CChar](repeating: 0, count: 1024)
+        var info = cdevmapper_info()
         do throws(SystemError) {
             try call("dm status", name) {
-                cdevmapper_status(name, ofTable ? 1 : 0, flushes ? 1 : 0, &text, text.count)
+                cdevmapper_status(name, ofTable ? 1 : 0, flushes ? 1 : 0, &text, text.count, &info)
             }
         } catch {
             if error.errno == .noSuchAddressOrDevice { return nil }
             throw error
         }
-        return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let parameters = String(
+            decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) },
+            as: UTF8.self
+        )
+        return (Device(info), parameters)
     }
 
     /// The version of one of the kernel's targets.

@@ -38,7 +38,7 @@ extension DeviceMapperDriver {
 
     /// What the kernel says of the pool; `nil` if it is not running.
     private func poolStatus(_ record: PoolRecord, flushes: Bool) throws -> PoolStatus? {
-        guard DeviceMapper.missing == nil else { return nil }
+        guard DeviceMapper.isThere else { return nil }
         return try DeviceMapper.status(pool.name(of: record), flushes: flushes).flatMap(PoolStatus.init)
     }
 

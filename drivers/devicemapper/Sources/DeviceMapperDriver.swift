@@ -224,7 +224,7 @@ package struct DeviceMapperDriver: StorageDriver {
         try doing("write the layers in \(home) to disk") {
             let directory = try Files.openDirectory(home)
             try Files.syncFileSystem(of: directory.raw)
-            guard let record = try pool.record(), DeviceMapper.missing == nil else { return }
+            guard let record = try pool.record(), DeviceMapper.isThere else { return }
             // Flushes the data device and writes the metadata.
             _ = try DeviceMapper.status(try pool.name(of: record), flushes: true)
         }

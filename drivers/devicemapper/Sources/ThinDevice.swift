@@ -57,7 +57,9 @@ struct ThinDevice: Sendable {
     private func mountOnce(_ use: Use, in directory: FilePath) throws(SystemError) -> OwnedFD {
         let device = try activate()
         defer { _ = try? DeviceMapper.remove(name, deferred: true) }
-        if device.isReadOnly != table.isReadOnly { throw SystemError("activate", name, .resourceBusy) }
+        if !device.hasTable || device.isReadOnly != table.isReadOnly {
+            throw SystemError("activate", name, .resourceBusy)
+        }
         // A superblock is shared by all mounts of its device, so all must agree on writing.
         var parameters: [DetachedMount.Parameter] = []
         if table.isReadOnly { parameters.append(.flag("ro")) }

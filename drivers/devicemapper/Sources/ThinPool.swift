@@ -65,29 +65,22 @@ final class ThinPool: Sendable {
     }
 
     private func open() throws -> OpenPool {
-        if let why = DeviceMapper.missing {
-            throw StorageError(
-                .unsupported,
-                "open the thin pool of \(home): libdevmapper cannot be loaded: \(why)",
-                remedy: "install the package libdevmapper1.02.1"
-            )
-        }
         let record = try record() ?? make()
         try record.check(options)
         let name = try name(of: record)
-        var line = try DeviceMapper.status(name)
+        var present = try DeviceMapper.look(name)
         var found: [UInt32] = []
-        if try line == nil || takeAwayIfGivenUp(record, name, line) {
+        if try present == nil || takeAwayIfGivenUp(record, name, present?.parameters) {
             found = try start(record)
-            line = try DeviceMapper.status(name)
+            present = try DeviceMapper.look(name)
         }
-        guard let status = line.flatMap(PoolStatus.init) else {
-            throw StorageError(.corrupt, "open the thin pool \(name): it is no thin pool: \(line ?? "gone")")
+        guard let present, let status = PoolStatus(present.parameters) else {
+            throw StorageError(
+                .corrupt,
+                "open the thin pool \(name): it is no thin pool: \(present?.parameters ?? "gone")"
+            )
         }
-        guard let device = try DeviceMapper.info(name) else {
-            throw StorageError(.system, "open the thin pool \(name): it is gone again")
-        }
-        var pool = OpenPool(pool: self, record: record, name: name, device: device, status: status)
+        var pool = OpenPool(pool: self, record: record, name: name, device: present.device, status: status)
         try pool.checkHealth()
         try pool.recover()
         if case .pool = record.backing, try !isSeenSinceBoot() {
@@ -116,7 +109,7 @@ final class ThinPool: Sendable {
 
     /// Starts the pool if it was not since the machine was, so that its records are right.
     func startAfterBoot() throws {
-        guard let record = try record(), DeviceMapper.missing == nil else { return }
+        guard let record = try record(), DeviceMapper.isThere else { return }
         if try Files.status(FilePath("/dev/mapper/\(name(of: record))")) == nil { try locked { _ in } }
     }
 
@@ -148,8 +141,18 @@ final class ThinPool: Sendable {
 
     // MARK: - Making and starting
 
+    private func requireLibrary() throws(StorageError) {
+        guard let why = DeviceMapper.missing else { return }
+        throw StorageError(
+            .unsupported,
+            "start the thin pool of \(home): libdevmapper cannot be loaded: \(why)",
+            remedy: "install the package libdevmapper1.02.1"
+        )
+    }
+
     /// Settles what the pool is going to be; nothing is on disk but two empty files.
     private func make() throws -> PoolRecord {
+        try requireLibrary()
         let sizes = PoolSizes(options)
         var record = PoolRecord(
             id: LayerID.random().rawValue,
@@ -207,6 +210,7 @@ final class ThinPool: Sendable {
     /// Gives the pool to the kernel, once its parts have been checked; the devices in it.
     private func start(_ record: PoolRecord) throws -> [UInt32] {
         let name = try name(of: record)
+        try requireLibrary()
         if case .pool(let path) = record.backing {
             throw StorageError(
                 .notFound,
@@ -221,7 +225,8 @@ final class ThinPool: Sendable {
         try doing("start the thin pool \(name)") {
             // Until then our descriptors keep the loop devices.
             try withExtendedLifetime(devices) {
-                _ = try DeviceMapper.create(name, uuid: "STRATA-\(record.id)-pool", devices.table(record))
+                let (uuid, table) = ("STRATA-\(record.id)-pool", devices.table(record))
+                _ = try DeviceMapper.create(name, uuid: uuid, table, withNode: true)
             }
         }
         return found
@@ -255,7 +260,7 @@ final class ThinPool: Sendable {
 extension ThinPool {
     /// Takes the pool away from the kernel, if nobody uses it; the next command brings it back.
     func stop() throws {
-        guard let record = try record(), DeviceMapper.missing == nil else { return }
+        guard let record = try record(), DeviceMapper.isThere else { return }
         if case .pool = record.backing { return }
         let name = try name(of: record)
         try Retry.whileBusy { () throws(SystemError) in try DeviceMapper.remove(name, deferred: false) }

@@ -382,7 +382,7 @@ final class DeviceMapperDriverTests {
             target: "thin-pool",
             parameters: "\(metadata) \(data) 256 0 1 error_if_no_space"
         )
-        _ = try DeviceMapper.create(name, uuid: name, table)
+        _ = try DeviceMapper.create(name, uuid: name, table, withNode: true)
         defer {
             _ = try? Retry.whileBusy { () throws(SystemError) in
                 try DeviceMapper.remove(name, deferred: false)
