@@ -152,8 +152,9 @@ package struct DeviceMapperDriver: StorageDriver {
                 return undecided
             } catch {
                 // The first failure is the one to report; what stays is garbage that no row names.
+                let cause = pool.cause(of: error, doing: "unpack \(source.label) (devicemapper)")
                 try? remove(id)
-                throw error
+                throw cause
             }
         }
     }

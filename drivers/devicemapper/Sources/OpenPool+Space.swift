@@ -57,7 +57,7 @@ extension OpenPool {
             throw StorageError(
                 .noSpace,
                 "\(what()): the thin pool \(name) has \(freeMetadata) of \(status.totalMetadata) blocks free for "
-                    + "metadata; \(need.metadata) are needed and \(metadataFloor()) are kept free",
+                    + "metadata; \(need.metadata) are needed and \(metadataFloor()) are kept free (dm.min_free_space)",
                 remedy: "remove layers (strata system prune) or enlarge the pool's metadata"
             )
         }

@@ -25,31 +25,6 @@ struct OpenPool {
         (self.pool, self.record, self.name, self.device, self.status) = (pool, record, name, device, status)
     }
 
-    /// Refuses a pool that the kernel has given up.
-    func checkHealth() throws {
-        if !status.isGivenUp { return }
-        let remedy: String
-        if case .pool = record.backing {
-            remedy =
-                "repair its metadata (thin_check --clear-needs-check-flag, thin_repair) and start it again"
-        } else {
-            remedy = "stop the containers: the next command checks it and starts it again"
-        }
-        if status.mode == nil {
-            throw StorageError(
-                .corrupt,
-                "use the thin pool \(name): it has failed (see the kernel's log)",
-                remedy: remedy
-            )
-        }
-        throw StorageError(
-            status.usedMetadata >= status.totalMetadata * 9 / 10 ? .noSpace : .corrupt,
-            "use the thin pool \(name): the kernel has made it read-only (\(status.usedMetadata) of "
-                + "\(status.totalMetadata) metadata blocks are used)",
-            remedy: remedy
-        )
-    }
-
     // MARK: - Transactions
 
     /// Puts right what a killed process left half done, and refuses a pool that is not the one the intent is of.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Storage
+
 /// What the kernel says of a thin pool.
 struct PoolStatus: Sendable, Equatable {
     enum Mode: String, Sendable {
@@ -81,5 +83,42 @@ struct PoolStatus: Sendable, Equatable {
         (self.usedMetadata, self.totalMetadata) = (usedMetadata, totalMetadata)
         (self.usedData, self.totalData) = (usedData, totalData)
         (self.heldRoot, self.mode, self.needsCheck) = (heldRoot, mode, needsCheck)
+    }
+}
+
+extension PoolStatus {
+    /// Why nothing can be written to the pool's devices that is not written over; `nil` if it can.
+    func fullness(_ name: String, _ backing: PoolOptions.Backing) -> StorageError? {
+        if mode != .outOfData { return failure(name, backing) }
+        return StorageError(
+            .noSpace,
+            "use the thin pool \(name): all of its \(totalData) blocks for data are used",
+            remedy: "remove layers (strata system prune) or enlarge the pool"
+        )
+    }
+
+    /// Why the pool takes no more changes; `nil` if it does.
+    func failure(_ name: String, _ backing: PoolOptions.Backing) -> StorageError? {
+        if !isGivenUp { return nil }
+        let remedy: String
+        if case .pool = backing {
+            remedy =
+                "repair its metadata (thin_check --clear-needs-check-flag, thin_repair) and start it again"
+        } else {
+            remedy = "stop the containers: the next command checks it and starts it again"
+        }
+        if mode == nil {
+            return StorageError(
+                .corrupt,
+                "use the thin pool \(name): it has failed (see the kernel's log)",
+                remedy: remedy
+            )
+        }
+        return StorageError(
+            usedMetadata >= totalMetadata * 9 / 10 ? .noSpace : .corrupt,
+            "use the thin pool \(name): the kernel has made it read-only (\(usedMetadata) of "
+                + "\(totalMetadata) metadata blocks are used)",
+            remedy: remedy
+        )
     }
 }

@@ -81,7 +81,7 @@ final class ThinPool: Sendable {
             )
         }
         var pool = OpenPool(pool: self, record: record, name: name, device: present.device, status: status)
-        try pool.checkHealth()
+        if let failure = status.failure(name, record.backing) { throw failure }
         try pool.recover()
         if case .pool = record.backing, try !isSeenSinceBoot() {
             found = try pool.devices()
@@ -99,12 +99,26 @@ final class ThinPool: Sendable {
         if case .pool = record.backing { return false }
         guard let status = line.flatMap(PoolStatus.init), status.isGivenUp else { return false }
         do throws(SystemError) {
-            try DeviceMapper.remove(name, deferred: false)
+            // The device of an unpack that ran into it may be about to go.
+            try Retry.whileBusy(milliseconds: 300) { () throws(SystemError) in
+                try DeviceMapper.remove(name, deferred: false)
+            }
             return true
         } catch {
             if error.errno == .resourceBusy { return false }
             throw error
         }
+    }
+
+    /// What the pool says of a failure to write to it: where it has no space, the kernel gives an error of input and output.
+    func cause(of failure: any Error, doing what: String) -> any Error {
+        let code = (failure as? StorageError)?.code ?? (failure is SystemError ? .system : .invalid)
+        guard code == .system || code == .permission,
+            let record = try? record(), let name = try? name(of: record),
+            let status = try? DeviceMapper.status(name).flatMap(PoolStatus.init),
+            let full = status.fullness(name, record.backing)
+        else { return failure }
+        return StorageError(full.code, "\(what): \(full.message)", remedy: full.remedy)
     }
 
     /// Starts the pool if it was not since the machine was, so that its records are right.

@@ -48,12 +48,17 @@ final class DeviceMapperDriverTests {
         _ entries: [EntrySpec],
         over chain: LayerChain = LayerChain()
     ) throws -> LayerID {
+        try apply(driver, MemorySource(entries, label: "layer of the test"), over: chain)
+    }
+
+    @discardableResult
+    func apply(
+        _ driver: DeviceMapperDriver,
+        _ source: any LayerEntrySource,
+        over chain: LayerChain = LayerChain()
+    ) throws -> LayerID {
         let id = LayerID.random()
-        let undecided = try driver.apply(
-            MemorySource(entries, label: "layer of the test"),
-            to: id,
-            over: chain
-        )
+        let undecided = try driver.apply(source, to: id, over: chain)
         try driver.seal(id, over: chain, undecided: undecided)
         return id
     }
@@ -76,10 +81,11 @@ final class DeviceMapperDriverTests {
         try system("fsync") { fsync(file.raw) }
     }
 
-    private func checkPool(_ driver: DeviceMapperDriver) throws {
+    func checkPool(_ driver: DeviceMapperDriver, _ metadata: FilePath? = nil) throws {
         try driver.stopPool()
         let program = try ExternalProgram("thin_check", package: "thin-provisioning-tools")
-        let (code, output) = try program.run(["-q", driver.pool.directory.appending("metadata").string])
+        let path = metadata ?? driver.pool.directory.appending("metadata")
+        let (code, output) = try program.run(["-q", path.string])
         #expect(code == 0, "\(output)")
     }
 
