@@ -334,12 +334,12 @@ int cfuse_serve(struct fuse_session *session, int device, int spin, int has_help
             poll(&waiting, 1, -1);
             continue;
         }
-        int64_t came = pace.longest ? now() : 0;
         int result = serve_one(session, device, buffer, count, has_help);
         if (result < 0 || fuse_session_exited(session)) return result == -1 || result >= 0 ? 0 : result + 1;
         if (!pace.longest) continue;
-        if (cfuse_learn(&pace, came - answered)) set_blocking(device, !pace.looks);
-        answered = now();
+        int64_t time = now();
+        if (cfuse_learn(&pace, time - answered)) set_blocking(device, !pace.looks);
+        answered = time;
     }
 }
 

@@ -7,7 +7,7 @@ import Testing
 struct PaceTests {
     private static let window = Int(CFUSE_PACE_WINDOW)
 
-    /// Windows of requests that come `asleep` or `looking` ns after the last answer; which of them were looked for.
+    /// Windows of answers `asleep` or `looking` ns after each other; for which of them requests were looked for.
     private func run(
         _ pace: inout cfuse_pace,
         _ windows: Int,
@@ -27,7 +27,7 @@ struct PaceTests {
 
     @Test func sleepsWhereRequestsComeSoonAllTheSame() {
         var pace = cfuse_pace_of(50_000)
-        #expect(!run(&pace, 500, asleep: 5_000, looking: 1_000).contains(true))
+        #expect(!run(&pace, 500, asleep: 10_000, looking: 1_000).contains(true))
     }
 
     @Test func neverLooksWithoutTime() {
@@ -43,8 +43,6 @@ struct PaceTests {
         #expect((10...30).contains(helped.count { !$0 }))
         let vain = run(&pace, 2000, asleep: 20_000, looking: 18_000)
         #expect(vain.suffix(1000).count { $0 } < 20)
-        // Nor longer than it may.
-        #expect(run(&pace, 1000, asleep: 200_000, looking: 60_000).count { $0 } < 20)
         #expect(run(&pace, 1000, asleep: 20_000, looking: 10_000).suffix(500).count { $0 } > 480)
     }
 

@@ -2,8 +2,9 @@
 /*
  * How the thread that serves waits for a request: asleep, or looking for it again and again. Asleep it costs nothing, but
  * each request waits until a processor has woken up or changed from one program to another. Looking helps where it has a
- * processor to itself. Whether it has shows only in how soon requests follow answers, so where they come densely looking
- * is tried now and then, and kept as long as it helps.
+ * processor to itself and does not take its work away from what the program's processor has in its caches. Whether that
+ * is so shows only in how soon one answer follows the other, so where they come densely looking is tried now and then, and
+ * kept as long as it helps.
  */
 #ifndef CFUSE_PACE_H
 #define CFUSE_PACE_H
@@ -19,7 +20,7 @@ enum {
 struct cfuse_pace {
     int64_t longest; /* look, in ns; 0: never */
     int looks;
-    /* Of this window: requests, and the time from an answer to the next request. */
+    /* Of this window: requests, and the time from one answer to the next. */
     int count;
     int64_t total;
     /* The mean of that time in the last window asleep. */
@@ -32,7 +33,7 @@ struct cfuse_pace {
 
 struct cfuse_pace cfuse_pace_of(int64_t longest);
 
-/* Takes account of a request that came `gap` ns after the last answer; whether the way to wait changes. */
-int cfuse_learn(struct cfuse_pace *pace, int64_t gap);
+/* Takes account of an answer that came `period` ns after the last one; whether the way to wait changes. */
+int cfuse_learn(struct cfuse_pace *pace, int64_t period);
 
 #endif
