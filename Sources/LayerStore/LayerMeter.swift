@@ -76,14 +76,18 @@ extension ChangeSet {
     /// Digest of the tar of the changes, as a commit would write it.
     ///
     /// Cost: one read of them.
-    func digest(label: String, _ stop: StopSwitch) throws -> Digest {
+    func digest(label: String, _ stop: StopSwitch) throws -> Digest { try tar(label: label, stop).digest }
+
+    /// The same, and the bytes of the regular files in it.
+    func tar(label: String, _ stop: StopSwitch) throws -> (digest: Digest, size: Int64) {
         let sink = HashingSink()
-        let tee = TarTee(LayerMeter(ChangeStream(self, label: label), stop), sink: sink)
+        let meter = LayerMeter(ChangeStream(self, label: label), stop)
+        let tee = TarTee(meter, sink: sink)
         while let entry = try tee.next() {
             if case .regular(let size) = entry.kind, size > 0 { try tee.readContent { _ in } }
         }
         try tee.finish()
-        return try sink.digest()
+        return (try sink.digest(), meter.size)
     }
 }
 

@@ -20,8 +20,8 @@ extension LayerStore {
     ///
     /// The layer lives on.
     ///
-    /// One walk of the changes: each file is read once, into the new layer and into the digest of the layer's tar. A
-    /// container that runs must be paused meanwhile; the caller sees to that. The init layer takes no part.
+    /// Each file is read once, into the digest of the layer's tar, and into the new layer unless the driver copies that as a
+    /// whole. A container that runs must be paused meanwhile; the caller sees to that. The init layer takes no part.
     ///
     /// - Parameter record: runs in the same transaction as the layer's row; the new image's rows belong there.
     package func commit(
@@ -33,57 +33,28 @@ extension LayerStore {
         guard let row = rows.last else { throw StorageError(.notFound, "layer \(id): no such layer") }
         let driver = try driver(row.driver)
         let image = rows.dropLast().filter { $0.kind != .`init` }
-        let changes = try committable(id, rows, driver)
+        let parents = LayerChain(image.map(\.id))
         let (newID, lock) = try claimID()
         defer { withExtendedLifetime(lock) {} }
         let parentLock = try image.last.map { try protect($0.id) }
         defer { withExtendedLifetime(parentLock) {} }
         do {
-            let parents = LayerChain(image.map(\.id))
-            let sink = HashingSink()
-            let tee = TarTee(ChangeStream(changes, label: "changes of layer \(id)"), sink: sink)
-            let meter = LayerMeter(tee, StopSwitch(cancelled))
-            let undecided = try doing("commit layer \(id)") {
-                try ReadAhead.reading(meter, count: changes.changes.count) {
-                    try driver.apply($0, to: newID, over: driver.appliesOverParent ? parents : nil)
-                }
-            }
-            try tee.finish()
-            let diffID = try sink.digest()
+            let job = LayerCommit(rows, parents, driver, newID, StopSwitch(cancelled))
+            let made = try job.copy() ?? job.apply()
             let new = LayerRow(
                 id: newID,
                 driver: row.driver,
                 parent: parents.top,
                 kind: .image,
-                chainID: Digest.chainID(parent: try chainID(of: image), diffID: diffID),
-                diffID: diffID,
-                size: meter.size,
-                content: diffID
+                chainID: Digest.chainID(parent: try chainID(of: image), diffID: made.diffID),
+                diffID: made.diffID,
+                size: made.size,
+                content: made.diffID
             )
-            return try settle(new, over: parents, undecided, driver, record)
+            return try settle(new, over: parents, made.undecided, driver, record)
         } catch {
             undo(newID, driver)
             throw error
-        }
-    }
-
-    /// The changes without deletions of what only the init layer had: they would hide nothing.
-    private func committable(
-        _ id: LayerID,
-        _ rows: [LayerRow],
-        _ driver: any StorageDriver
-    ) throws -> ChangeSet {
-        try doing("find the changes of layer \(id)") {
-            var changes = try driver.changes(id, over: LayerChain(rows.dropLast().map(\.id)))
-            guard let below = rows.dropLast().last, below.kind == .`init`,
-                changes.changes.contains(where: { $0.kind == .deleted })
-            else { return changes }
-            let image = LayerChain(rows.dropLast(2).map(\.id))
-            let added = Set(
-                try driver.changes(below.id, over: image).changes.filter { $0.kind == .added }.map(\.path)
-            )
-            changes.changes.removeAll { $0.kind == .deleted && added.contains($0.path) }
-            return changes
         }
     }
 

@@ -147,6 +147,26 @@ package enum IDMappedMount: Sendable {
     case mount
 }
 
+/// A driver that copies a layer as a whole, at a cost that does not depend on what is in it.
+package protocol LayerSnapshotting: StorageDriver {
+    /// Makes `id` what `source` is at one moment, in use or not; then `seal` comes, over `base`. Undoes everything on failure.
+    ///
+    /// - Parameters:
+    ///   - parents: what `source` stands on.
+    ///   - base: the lower part of them, on which `id` will stand.
+    ///   - isFinal: whether the copy is sealed as it is; else it can be mounted for writing before.
+    /// - Returns: what `source` had changed at that moment against its direct parent, to be read in `id`. `nil`, and nothing
+    ///   was made, where the copy would be more than these changes, and those between its parent and `base`, are as
+    ///   layers: then they have to be applied.
+    func snapshot(
+        _ source: LayerID,
+        over parents: LayerChain,
+        as id: LayerID,
+        over base: LayerChain,
+        isFinal: Bool
+    ) throws -> ChangeSet?
+}
+
 /// A driver whose layers refer to what they took over from their parents.
 package protocol SharedUsageMeasuring: StorageDriver {
     /// Bytes of `id` that are not its own, though it refers to them. Cost: a walk of the whole.

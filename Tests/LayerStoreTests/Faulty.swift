@@ -117,6 +117,22 @@ struct Faulty<Inner: StorageDriver>: StorageDriver {
     }
 }
 
+extension Faulty: LayerSnapshotting where Inner: LayerSnapshotting {
+    func snapshot(
+        _ source: LayerID,
+        over parents: LayerChain,
+        as id: LayerID,
+        over base: LayerChain,
+        isFinal: Bool
+    ) throws -> ChangeSet? {
+        try faults.pass(.beforeApply)
+        let changes = try inner.snapshot(source, over: parents, as: id, over: base, isFinal: isFinal)
+        try faults.pass(.withinApply)
+        try faults.pass(.afterApply)
+        return changes
+    }
+}
+
 private final class FaultySource: LayerEntrySource {
     private let inner: any LayerEntrySource
     private let faults: Faults

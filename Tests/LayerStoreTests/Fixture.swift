@@ -17,8 +17,11 @@ final class Fixture: Sendable {
     let faults = Faults()
     let warnings = Mutex<[String]>([])
 
-    init() throws {
-        directory = try TemporaryDirectory()
+    /// - Parameter driver: lies on a file system that it works on.
+    init(_ driver: String = "overlay2") throws {
+        directory =
+            try driver == "btrfs"
+            ? TemporaryDirectory(below: LoopFileSystem.shared(driver).path) : TemporaryDirectory()
         let home = directory.appending("root").appending("drivers")
         Faults.registry.withLock { $0[home.string] = faults }
     }

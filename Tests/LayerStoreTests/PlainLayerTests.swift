@@ -24,7 +24,7 @@ struct PlainLayerTests {
 
     @Test(arguments: ContainerTests.drivers)
     func layersAreMadeSealedStackedAndRemoved(_ driver: String) throws {
-        let fixture = try Fixture()
+        let fixture = try Fixture(driver)
         let store = try fixture.open()
         let base = try store.createPlain(over: nil, driver: driver)
         do {

@@ -234,13 +234,9 @@ final class ConformanceRun {
         let undecided = try driver.apply(tee, to: new, over: driver.appliesOverParent ? chain : nil)
         try tee.finish()
         try driver.seal(new, over: chain, undecided: undecided)
-        let committed = try driver.mount(new, over: chain, access: .readOnly)
-        try compare(try TreeFacts(of: committed.root.raw), try TreeFacts(of: mounted), "committed layer")
-        try compare(
-            try driver.changes(new, over: chain).changes,
-            set.changes,
-            "changes of the committed layer"
-        )
+        try compareCommitted(new, mounted, set.changes)
+        let written = sink.finish()
+        try copy(id, mounted, set.changes, written)
         if testCase.departure.isEmpty {
             let index = reference.trees.count - 1
             let plain = ChangeSet(
@@ -249,9 +245,37 @@ final class ConformanceRun {
                 form: PlainForm()
             )
             let digest = try DigestSink.digest(of: ChangeStream(plain, label: "changes on plain directories"))
-            try expect(sink.finish() == digest, "the digest of the layer is not that of plain directories")
+            try expect(written == digest, "the digest of the layer is not that of plain directories")
         }
         try driver.remove(new)
+    }
+
+    private func compareCommitted(_ id: LayerID, _ mounted: CInt, _ changes: [Change]) throws {
+        let committed = try driver.mount(id, over: chain, access: .readOnly)
+        try compare(try TreeFacts(of: committed.root.raw), try TreeFacts(of: mounted), "committed layer")
+        try compare(try driver.changes(id, over: chain).changes, changes, "changes of the committed layer")
+    }
+
+    /// What a driver copies as a whole is what applying the changes gives, and stays it when the layer goes on.
+    private func copy(_ id: LayerID, _ mounted: CInt, _ changes: [Change], _ digest: Digest?) throws {
+        guard let driver = driver as? any LayerSnapshotting, !chain.ids.isEmpty else { return }
+        for isFinal in [true, false] {
+            let new = LayerID.random()
+            let made = try driver.snapshot(id, over: chain, as: new, over: chain, isFinal: isFinal)
+            guard let made else { return try expect(false, "the layer cannot be copied") }
+            try compare(made.changes, changes, "changes of the copied layer")
+            let copied = try DigestSink.digest(of: ChangeStream(made, label: "changes of \(id), copied"))
+            try expect(copied == digest, "the digest of the copied layer is not that of the applied one")
+            try driver.seal(new, over: chain, undecided: Undecided())
+            try compareCommitted(new, mounted, changes)
+            try expect(
+                try outcome {
+                    _ = try driver.snapshot(id, over: chain, as: new, over: chain, isFinal: isFinal)
+                }?.code == .exists,
+                "an id twice"
+            )
+            try driver.remove(new)
+        }
     }
 
     // MARK: Removal

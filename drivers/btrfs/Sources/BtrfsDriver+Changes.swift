@@ -22,7 +22,7 @@ extension BtrfsDriver {
     }
 
     /// A layer's tree to read from, which leaves the access times of a writable one alone: they would be changes.
-    private func view(_ id: LayerID) throws -> OwnedFD {
+    func view(_ id: LayerID) throws -> OwnedFD {
         let tree = try open(id)
         if try Subvolume.isReadOnly(tree.raw) { return tree }
         let mount = try detachedMount(id, tree.raw)
@@ -32,11 +32,11 @@ extension BtrfsDriver {
 
     /// - Parameter asItIs: whether it may be read without a snapshot.
     func changes(of id: LayerID, _ tree: CInt, parent: CInt?, asItIs: Bool = true) throws -> [Change] {
-        guard let parent, let transaction = try divergence(tree, parent) else {
+        guard let parent, let transaction = try divergence(of: id, tree, parent) else {
             return try TreeComparison.changes(parent: parent, tree: tree, parentForm: form, treeForm: form)
         }
         func changes(asIn still: CInt) throws -> [Change] {
-            try self.changes(of: tree, asIn: still, over: parent, after: transaction)
+            try self.changes(of: tree, asIn: still, over: parent, after: transaction).changes
         }
         if try Subvolume.isReadOnly(tree) { return try changes(asIn: tree) }
         if asItIs, let found = try atRest(tree, { try changes(asIn: tree) }) { return found }
@@ -66,16 +66,16 @@ extension BtrfsDriver {
     }
 
     /// - Parameter still: the tree, or a snapshot of it, which nobody changes.
-    private func changes(
+    func changes(
         of tree: CInt,
         asIn still: CInt,
         over parent: CInt,
         after transaction: UInt64
-    ) throws -> [Change] {
+    ) throws -> (changes: [Change], hasProtected: Bool) {
         let names = InodeNames(in: still)
         let parentNames = InodeNames(in: parent)
         var changed = ChangedInodes(InodeScan(still, over: parent, after: transaction), names: names)
-        let (scope, known) = try changed.find()
+        let (scope, known, hasProtected) = try changed.find()
         let candidates = ComparisonCandidates(
             root: scope,
             known: known,
@@ -83,23 +83,30 @@ extension BtrfsDriver {
             treePaths: { try names.paths(of: $0) },
             sharesContent: { try FileExtents(of: $0, in: parent) == FileExtents(of: $0, in: still) }
         )
-        return try TreeComparison.changes(
+        let changes = try TreeComparison.changes(
             parent: parent,
             tree: tree,
             parentForm: form,
             treeForm: form,
             candidates: candidates
         )
+        return (changes, hasProtected)
     }
 
-    /// The transaction in which the layer was made as a snapshot of its parent; whatever differs was written later.
+    /// The transaction after which the layer parted from its parent; whatever differs was written later.
     ///
-    /// - Returns: `nil` if the layer is no snapshot of that subvolume, or that was changed since: then only a walk of
+    /// - Returns: `nil` if the layer does not descend from that subvolume, or that was changed since: then only a walk of
     ///   both tells. So it is over a layer that `system check` has made anew.
-    private func divergence(_ tree: CInt, _ parent: CInt) throws(SystemError) -> UInt64? {
+    private func divergence(
+        of id: LayerID,
+        _ tree: CInt,
+        _ parent: CInt
+    ) throws(SystemError) -> UInt64? {
         let own = try Subvolume.info(tree)
         let base = try Subvolume.info(parent)
-        return own.originUUID == base.uuid && base.changed <= own.made ? own.made : nil
+        if own.isSnapshot(of: base) { return own.made }
+        let transaction = try lineage.transaction(of: id, origin: own.originUUID, base: base.uuid)
+        return transaction.flatMap { base.changed <= $0 ? $0 : nil }
     }
 
     /// Cost: the leaves of the tree that were written since the layer was made.
@@ -112,7 +119,8 @@ extension BtrfsDriver {
         // The trees lack what files were given in the last seconds.
         if try !Subvolume.isReadOnly(tree.raw) { try Files.syncFileSystem(of: tree.raw) }
         let info = try Subvolume.info(tree.raw)
-        let began = info.originUUID.allSatisfy { $0 == 0 } ? nil : info.made
+        let parted = try lineage.transaction(of: id, origin: info.originUUID, base: nil)
+        let began = info.originUUID.allSatisfy { $0 == 0 } ? nil : parted ?? info.made
         return try Occupancy(of: tree.raw, after: began, countsShared: countsShared)
     }
 }

@@ -42,7 +42,7 @@ extension BtrfsDriver {
             }
         } catch {
             guard error.errno == .fileExists else { throw error }
-            throw StorageError(.exists, "make layer \(id): storage driver btrfs has a layer of that name")
+            throw taken(id)
         }
         do {
             let tree = try Subvolume.open(id.rawValue, below: layers.raw)
@@ -53,6 +53,10 @@ extension BtrfsDriver {
             try? remove(id)
             throw error
         }
+    }
+
+    func taken(_ id: LayerID) -> StorageError {
+        StorageError(.exists, "make layer \(id): storage driver btrfs has a layer of that name")
     }
 
     package func seal(_ id: LayerID, over parents: LayerChain, undecided: Undecided) throws {
@@ -127,9 +131,15 @@ extension BtrfsDriver {
         }
     }
 
-    /// Deletes what is no layer, unless somebody is using it.
+    /// Deletes what is no layer and tells nothing of one, unless somebody is using it.
     private func discard(_ entry: DirectoryEntry) throws(SystemError) {
         let name = entry.name.printable
+        if let id = Lineage.layer(ofRecord: name) {
+            if try Files.status(id.rawValue, below: layers.raw) == nil {
+                try Files.unlink(name, below: layers.raw)
+            }
+            return
+        }
         guard let opened = try? Subvolume.open(name, below: layers.raw) else {
             return try Files.removeTree(entry.name, below: layers.raw)
         }

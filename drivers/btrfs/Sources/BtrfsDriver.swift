@@ -12,6 +12,7 @@ package import SystemPackage
 /// <top>/layers/<id>                 a layer; a sealed one is read-only
 ///       layers/removed.<…>          to be deleted, with the subvolumes that a container made in it
 ///       layers/changes.<id>.<n>     what a writable layer was at the moment when somebody asked what it changed
+///       layers/lineage.<id>         where a layer comes from that was copied from a container's
 ///       quota/<id>                  the limit of a layer that has one
 /// ```
 /// The top is the driver's home, or the root of the file system in `<home>/volume`. What the kernel makes as subvolumes is
@@ -85,6 +86,7 @@ package struct BtrfsDriver: StorageDriver {
     }
 
     var quota: Quota { Quota(top: top.raw) }
+    var lineage: Lineage { Lineage(layers: layers.raw) }
 
     /// The name of a subvolume of `layers` that is no layer; `kind` is `removed` or `changes`.
     func temporaryName(_ kind: String, _ id: LayerID) -> String {

@@ -26,8 +26,8 @@ struct ChangedInodes {
     private var places: [UInt64: Place] = [:]
     private var known: [Change] = []
 
-    /// What may differ, and what is known to.
-    typealias Found = (scope: ComparisonScope, known: [Change])
+    /// What may differ, what is known to, and whether any inode of it is protected.
+    typealias Found = (scope: ComparisonScope, known: [Change], hasProtected: Bool)
 
     init(_ scan: InodeScan, names: InodeNames) {
         self.names = names
@@ -42,7 +42,7 @@ struct ChangedInodes {
         for inode in found {
             if inode.item.isDirectory { try take(directory: inode) } else { try take(file: inode) }
         }
-        return (root, known)
+        return (root, known, found.contains(where: \.item.isProtected))
     }
 
     private mutating func take(file: ChangedInode) throws(SystemError) {

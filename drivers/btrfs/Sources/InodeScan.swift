@@ -17,6 +17,7 @@ struct InodeItem: Equatable {
     private let group: UInt32
     private let mode: UInt32
     private let device: UInt64
+    private let flags: UInt64
     private let modified: Timestamp
 
     init(_ data: ItemData) throws(SystemError) {
@@ -28,6 +29,7 @@ struct InodeItem: Equatable {
         group = try data.integer(at: 48, UInt32.self)
         mode = try data.integer(at: 52, UInt32.self)
         device = try data.integer(at: 56, UInt64.self)
+        flags = try data.integer(at: 64, UInt64.self)
         modified = Timestamp(
             seconds: try data.integer(at: 136, Int64.self),
             nanoseconds: try data.integer(at: 144, UInt32.self)
@@ -35,6 +37,12 @@ struct InodeItem: Equatable {
     }
 
     var isDirectory: Bool { mode & 0o170000 == 0o040000 }
+
+    /// Whether something besides its mode keeps it as it is: no layer has such marks, or would let them be removed.
+    var isProtected: Bool {
+        let (immutable, appendOnly, verity): (UInt64, UInt64, UInt64) = (1 << 6, 1 << 7, 1 << 32)
+        return flags & (immutable | appendOnly | verity) != 0
+    }
 
     /// Whether this alone tells that the inode is changed; else its content and its attributes may.
     func differs(from other: Self) -> Bool {

@@ -47,6 +47,9 @@ struct Quota {
         try apply(record, mode)
     }
 
+    /// Whether a layer has a limit.
+    func limits(_ id: LayerID) throws(SystemError) -> Bool { try read(id) != nil }
+
     /// Makes sure that a layer that has a limit is held to it.
     ///
     /// Cost for others: one look for a file.

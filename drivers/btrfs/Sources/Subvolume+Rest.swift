@@ -27,11 +27,7 @@ extension Subvolume {
     static func pending(_ subvolume: CInt) throws(SystemError) -> (transaction: UInt64, bytes: Int64?) {
         var fileSystem = cbtrfs_file_system()
         try system("look at the file system") { cbtrfs_file_system(subvolume, &fileSystem) }
-        var text = ""
-        for (index, byte) in withUnsafeBytes(of: fileSystem.identifier, Array.init).enumerated() {
-            if [4, 6, 8, 10].contains(index) { text += "-" }
-            text += String(byte >> 4, radix: 16) + String(byte & 15, radix: 16)
-        }
+        let text = text(ofUUID: withUnsafeBytes(of: fileSystem.identifier, Array.init))
         // Space that is promised to what is not written yet; of metadata too, where they lie together.
         for kind in ["data", "mixed"] {
             let path = FilePath("/sys/fs/btrfs/\(text)/allocation/\(kind)/bytes_may_use")
@@ -40,5 +36,15 @@ extension Subvolume {
             return (fileSystem.transaction, Int64(number))
         }
         return (fileSystem.transaction, nil)
+    }
+
+    /// As people write it.
+    static func text(ofUUID uuid: [UInt8]) -> String {
+        var text = ""
+        for (index, byte) in uuid.enumerated() {
+            if [4, 6, 8, 10].contains(index) { text += "-" }
+            text += String(byte >> 4, radix: 16) + String(byte & 15, radix: 16)
+        }
+        return text
     }
 }

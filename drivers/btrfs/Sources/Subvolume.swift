@@ -134,6 +134,9 @@ enum Subvolume {
         var uuid: [UInt8]
         /// Of the subvolume that it is a snapshot of; zeros where it is of none.
         var originUUID: [UInt8]
+
+        /// Whether it began as what `other` still is.
+        func isSnapshot(of other: Self) -> Bool { originUUID == other.uuid && other.changed <= made }
     }
 
     static func info(_ subvolume: CInt) throws(SystemError) -> Info {

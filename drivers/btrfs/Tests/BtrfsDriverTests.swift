@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import BtrfsDriver
 import CBtrfs
 import CLinux
 import DriverConformance
@@ -11,6 +10,8 @@ import Storage
 import SystemPackage
 import TestGates
 import Testing
+
+@testable import BtrfsDriver
 
 /// What is btrfs' own; what all drivers have in common is the conformance suite's.
 @Suite(.requires(.root, .filesystem("btrfs"), .loopDevices, .program("mkfs.btrfs")))
@@ -271,7 +272,92 @@ struct BtrfsDriverTests {
         )
     }
 
+    // MARK: Copies
+
+    /// A copy knows what it changed against the image, without the layers between, when these are gone too.
+    @Test func copiesOverTheImage() throws {
+        let base = try layer { tree in
+            for number in 0..<200 { try write("some text", "file\(number)", below: tree) }
+        }
+        let (between, id, copy) = (LayerID.random(), LayerID.random(), LayerID.random())
+        try driver.prepare(between, over: LayerChain([base]), options: LayerOptions())
+        try change(between) { try write("more", "between", below: $0) }
+        try driver.seal(between, over: LayerChain([base]), undecided: Undecided())
+        let parents = LayerChain([base, between])
+        try driver.prepare(id, over: parents, options: LayerOptions())
+        try change(id) { tree in
+            try write(String(repeating: "y", count: 256 << 10), "file7", below: tree)
+            try system("link") { clinux_linkat(tree, "file9", tree, "link", 0) }
+            try Files.unlink("file8", below: tree)
+        }
+        let over = LayerChain([base])
+        let made = try driver.snapshot(id, over: parents, as: copy, over: over, isFinal: false)
+        #expect(try driver.changes(id, over: parents).changes == made?.changes)
+        // What is done from now on is not in it.
+        try change(id) { try write("late", "late", below: $0) }
+        try driver.seal(copy, over: over, undecided: Undecided())
+        for layer in [id, between] { try driver.remove(layer) }
+        try driver.emptyTrash { false }
+        let expected = ["C /", "A /between", "C /file7", "D /file8", "C /file9", "A /link"]
+        #expect(try driver.changes(copy, over: over).changes.map(\.line) == expected)
+        let tree = try driver.open(copy)
+        let parent = try driver.open(base)
+        #expect(try TreeComparison.changes(parent: parent.raw, tree: tree.raw).map(\.line) == expected)
+        // And a little that lies in the trees themselves.
+        #expect((256 << 10..<257 << 10).contains(try Int(driver.usage(copy).bytes)))
+        let origin = try Subvolume.info(tree.raw).originUUID
+        #expect(try driver.lineage.transaction(of: copy, origin: origin, base: nil) != nil)
+        #expect(
+            try driver.lineage.transaction(of: copy, origin: Array(repeating: 0, count: 16), base: nil) == nil
+        )
+        // Without the record both trees are walked.
+        let layers = try Files.openDirectory(home.appending("layers"))
+        try Files.unlink("lineage.\(copy)", below: layers.raw)
+        #expect(try driver.changes(copy, over: over).changes.map(\.line) == expected)
+        try driver.remove(copy)
+    }
+
+    @Test(arguments: ["subvolume", "limit", "immutable", "parent"])
+    func notCopied(_ what: String) throws {
+        let base = try layer { try write("one", "file", below: $0) }
+        let (id, copy) = (LayerID.random(), LayerID.random())
+        let chain = LayerChain(what == "parent" ? [try layer { _ in }] : [base])
+        let size: Int64? = what == "limit" ? 64 << 20 : nil
+        try driver.prepare(id, over: LayerChain([base]), options: LayerOptions(size: size))
+        try change(id) { tree in
+            try write("two", "file", below: tree)
+            if what == "subvolume" { try system("make", nil) { cbtrfs_create(tree, "nested") } }
+            if what == "immutable" { try setImmutable(true, "file", below: tree) }
+        }
+        #expect(try driver.snapshot(id, over: chain, as: copy, over: chain, isFinal: true)?.changes == nil)
+        #expect(try !driver.list().contains(copy))
+        if what == "immutable" { try change(id) { try setImmutable(false, "file", below: $0) } }
+    }
+
+    @Test func recordsOfCopiesGoWithThem() throws {
+        let base = try layer { try write("one", "file", below: $0) }
+        let (id, copy) = (LayerID.random(), LayerID.random())
+        let chain = LayerChain([base])
+        try driver.prepare(id, over: chain, options: LayerOptions())
+        _ = try driver.snapshot(id, over: chain, as: copy, over: chain, isFinal: true)
+        try driver.emptyTrash { false }
+        let all = [base.rawValue, id.rawValue, copy.rawValue]
+        let layers = home.appending("layers")
+        #expect(Set(try Files.list(layers).map(\.name.printable)) == Set(all + ["lineage.\(copy)"]))
+        #expect(Set(try driver.list().map(\.rawValue)) == Set(all))
+        for layer in [copy, id, base] { try driver.remove(layer) }
+        try driver.emptyTrash { false }
+        #expect(try Files.list(layers).isEmpty)
+    }
+
     // MARK: Helpers
+
+    private func setImmutable(_ isImmutable: Bool, _ name: String, below root: CInt) throws {
+        let file = try Files.open(name, below: root, O_RDONLY)
+        // FS_IOC_SETFLAGS, FS_IMMUTABLE_FL
+        var flags: CLong = isImmutable ? 0x10 : 0
+        try system("set flags", name) { ioctl(file.raw, 0x4008_6602, &flags) }
+    }
 
     private func write(_ text: String, _ name: String, below root: CInt) throws {
         let file = try Files.open(name, below: root, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o644)
