@@ -135,20 +135,17 @@ struct ContainerTable {
         // A thousand configurations are long to read, and most listings do without. Sorted here, since SQLite's sorter takes
         // a copy of each row, and they lie as they were made.
         let database = root.database
-        var neighbour: ContainerRecord?
         let records = try database.query(
             "SELECT \(Self.briefColumns) FROM containers \(onlyRunning ? "WHERE status = 'running'" : "")"
         ) { row in
             let id = row.text(0)
-            let record = try Self.record(row, like: neighbour) {
+            return try Self.record(row) {
                 let text = try database.first("SELECT config FROM containers WHERE id = ?", [.text(id)]) {
                     $0.blob(0)
                 }
                 guard let text else { throw EngineError(.notFound, "No such container: \(id)") }
                 return text
             }
-            if neighbour?.image != record.image || neighbour?.command != record.command { neighbour = record }
-            return record
         }
         return records.indices.sorted { records[$0].created > records[$1].created }.map { records[$0] }
     }
@@ -266,7 +263,6 @@ struct ContainerTable {
 
     private static func record(
         _ row: Row,
-        like neighbour: ContainerRecord? = nil,
         config: @escaping @Sendable () throws -> [UInt8]
     ) throws -> ContainerRecord {
         guard let layer = LayerID(row.text(5)), let status = ContainerRecord.Status(rawValue: row.text(7))
@@ -277,25 +273,17 @@ struct ContainerTable {
                 remedy: "run strata system check"
             )
         }
-        return ContainerRecord(row, like: neighbour, layer: layer, status: status, StoredConfig(read: config))
+        return ContainerRecord(row, layer: layer, status: status, StoredConfig(read: config))
     }
 }
 
 extension ContainerRecord {
     /// From a row of `ContainerTable.briefColumns`.
-    ///
-    /// - Parameter neighbour: one whose texts it may share.
-    fileprivate init(
-        _ row: Row,
-        like neighbour: ContainerRecord?,
-        layer: LayerID,
-        status: Status,
-        _ config: StoredConfig
-    ) {
+    fileprivate init(_ row: Row, layer: LayerID, status: Status, _ config: StoredConfig) {
         id = row.text(0)
         name = row.text(1)
-        image = row.text(2, like: neighbour?.image)
-        imageReference = row.text(3, like: neighbour?.imageReference)
+        image = row.text(2)
+        imageReference = row.text(3)
         driver = row.text(4)
         self.layer = layer
         created = row.integer(6)
@@ -304,7 +292,7 @@ extension ContainerRecord {
         error = row.optionalText(9)
         started = row.optionalInteger(10)
         finished = row.optionalInteger(11)
-        command = row.text(12, like: neighbour?.command)
+        command = row.text(12)
         storedConfig = config
     }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CSQLite
-import Glibc
 
 /// A value for a `?` of a statement.
 package enum SQLValue: Hashable, Sendable {
@@ -36,16 +35,6 @@ package struct Row {
         guard let bytes = sqlite3_column_blob(statement, column) else { return "" }
         let count = Int(sqlite3_column_bytes(statement, column))
         return String(decoding: UnsafeRawBufferPointer(start: bytes, count: count), as: UTF8.self)
-    }
-
-    /// The same, and `other` itself where that is what it says: a text that rows share is in memory once.
-    package func text(_ column: Int32, like other: String?) -> String {
-        guard var other, let bytes = sqlite3_column_blob(statement, column) else { return text(column) }
-        let count = Int(sqlite3_column_bytes(statement, column))
-        let isSame = other.withUTF8 { other in
-            other.count == count && (other.baseAddress.map { memcmp($0, bytes, count) == 0 } ?? true)
-        }
-        return isSame ? other : text(column)
     }
 
     package func optionalText(_ column: Int32) -> String? { isNull(column) ? nil : text(column) }

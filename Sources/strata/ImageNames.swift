@@ -10,18 +10,19 @@ import Storage
 final class ImageNames {
     private let engine: Engine
     private var ids: [String: String?] = [:]
-    /// The last answer: most containers that are listed one after the other are of one image.
-    private var last: (reference: String, image: String, name: String)?
 
     init(_ engine: Engine) { self.engine = engine }
 
     func name(_ reference: String, of image: String) throws -> String {
-        if let last, last.reference == reference, last.image == image { return last.name }
-        let id = try ids[reference] ?? look(up: reference)
-        ids[reference] = id
-        let name = id == image ? reference : String(image.drop { $0 != ":" }.dropFirst().prefix(12))
-        last = (reference, image, name)
-        return name
+        let id: String?
+        if let known = ids[reference] {
+            id = known
+        } else {
+            id = try look(up: reference)
+            ids[reference] = id
+        }
+        if id == image { return reference }
+        return String(image.drop { $0 != ":" }.dropFirst().prefix(12))
     }
 
     private func look(up name: String) throws -> String? {
