@@ -91,31 +91,47 @@ package struct ContainerRecord: Sendable {
 
 /// A container's configuration as its row holds it.
 private final class StoredConfig: Sendable {
-    private let read: @Sendable () throws -> [UInt8]
-    private let parsed: Mutex<ContainerConfig?>
-
-    /// - Parameter read: the row's text; called once, when it is first asked for.
-    init(read: @escaping @Sendable () throws -> [UInt8]) {
-        self.read = read
-        parsed = Mutex(nil)
+    private enum Form {
+        /// In the row with this id, not read yet.
+        case row(Database, id: String)
+        case text([UInt8])
+        /// Indirect, since a listing makes thousands that are never parsed, and a configuration is large.
+        indirect case parsed(ContainerConfig)
     }
 
-    init(_ config: ContainerConfig) {
-        read = { [] }
-        parsed = Mutex(config)
-    }
+    private let form: Mutex<Form>
+
+    /// Reads the row when it is first asked for.
+    init(of id: String, in database: Database) { form = Mutex(.row(database, id: id)) }
+
+    init(_ text: [UInt8]) { form = Mutex(.text(text)) }
+
+    init(_ config: ContainerConfig) { form = Mutex(.parsed(config)) }
 
     func value() throws -> ContainerConfig {
-        try parsed.withLock { parsed in
-            if let parsed { return parsed }
-            let json = try JSON.parse(try read())
+        try form.withLock { form in
+            let text: [UInt8]
+            switch form {
+            case .parsed(let config): return config
+            case .text(let read): text = read
+            case .row(let database, let id): text = try Self.text(of: id, in: database)
+            }
+            let json = try JSON.parse(text)
             for part in ["Config", "HostConfig"] where json[part]?.object == nil {
                 throw EngineError(.failed, "it has no \(part)")
             }
             let config = try ContainerConfig(json: json)
-            parsed = config
+            form = .parsed(config)
             return config
         }
+    }
+
+    private static func text(of id: String, in database: Database) throws -> [UInt8] {
+        let text = try database.first("SELECT config FROM containers WHERE id = ?", [.text(id)]) {
+            $0.blob(0)
+        }
+        guard let text else { throw EngineError(.notFound, "No such container: \(id)") }
+        return text
     }
 }
 
@@ -132,22 +148,22 @@ struct ContainerTable {
     ///
     /// - Parameter onlyRunning: those whose row says so; whether they do is another question (`Engine.state`).
     func all(onlyRunning: Bool = false) throws -> [ContainerRecord] {
+        try all(onlyRunning: onlyRunning) { $0 }
+    }
+
+    /// What is made of each container, the newest first.
+    func all<T>(onlyRunning: Bool = false, _ make: (consuming ContainerRecord) throws -> T) throws -> [T] {
         // A thousand configurations are long to read, and most listings do without. Sorted here, since SQLite's sorter takes
         // a copy of each row, and they lie as they were made.
         let database = root.database
-        let records = try database.query(
+        let made = try database.query(
             "SELECT \(Self.briefColumns) FROM containers \(onlyRunning ? "WHERE status = 'running'" : "")"
         ) { row in
-            let id = row.text(0)
-            return try Self.record(row) {
-                let text = try database.first("SELECT config FROM containers WHERE id = ?", [.text(id)]) {
-                    $0.blob(0)
-                }
-                guard let text else { throw EngineError(.notFound, "No such container: \(id)") }
-                return text
-            }
+            let record = try Self.record(row, StoredConfig(of: row.text(0), in: database))
+            let created = record.created
+            return (created: created, made: try make(record))
         }
-        return records.indices.sorted { records[$0].created > records[$1].created }.map { records[$0] }
+        return made.sorted { $0.created > $1.created }.map(\.made)
     }
 
     /// The ids of those whose row says that they run: every writing command asks.
@@ -257,14 +273,10 @@ struct ContainerTable {
     }
 
     private static func record(_ row: Row) throws -> ContainerRecord {
-        let config = row.blob(13)
-        return try record(row) { config }
+        try record(row, StoredConfig(row.blob(13)))
     }
 
-    private static func record(
-        _ row: Row,
-        config: @escaping @Sendable () throws -> [UInt8]
-    ) throws -> ContainerRecord {
+    private static func record(_ row: Row, _ config: StoredConfig) throws -> ContainerRecord {
         guard let layer = LayerID(row.text(5)), let status = ContainerRecord.Status(rawValue: row.text(7))
         else {
             throw StorageError(
@@ -273,7 +285,7 @@ struct ContainerTable {
                 remedy: "run strata system check"
             )
         }
-        return ContainerRecord(row, layer: layer, status: status, StoredConfig(read: config))
+        return ContainerRecord(row, layer: layer, status: status, config)
     }
 }
 

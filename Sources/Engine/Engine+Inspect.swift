@@ -14,7 +14,7 @@ package final class ContainerSummary: Sendable {
     package let record: ContainerRecord
     package let state: ContainerState
 
-    init(record: ContainerRecord, state: ContainerState) {
+    init(record: consuming ContainerRecord, state: consuming ContainerState) {
         self.record = record
         self.state = state
     }
@@ -39,10 +39,11 @@ extension Engine {
     ///
     /// - Parameter all: those that do not run too.
     package func list(all: Bool) throws -> [ContainerSummary] {
-        try containers.all(onlyRunning: !all).compactMap { record in
+        let made = try containers.all(onlyRunning: !all) { (record: consuming ContainerRecord) in
             let state = try state(of: record)
-            return all || state.isRunning ? ContainerSummary(record: record, state: state) : nil
+            return ContainerSummary(record: record, state: state)
         }
+        return all ? made : made.filter(\.state.isRunning)
     }
 
     /// When a container was made, in nanoseconds since 1970.

@@ -42,30 +42,36 @@ package struct Listing: Sendable {
     ///
     /// The default table, which may have thousands of rows, is laid out without templates.
     ///
-    /// - Parameter field: the value of a row's field.
+    /// - Parameter field: what gives the value of the field with this name; asked for once, however many rows there are.
     package func text<Row>(
         _ rows: [Row],
         format: String?,
         quiet: Bool = false,
         shown: [String]? = nil,
-        field: (_ row: Row, _ name: String) throws -> JSON
+        field: (_ name: String) -> (_ row: Row) throws -> JSON
     ) throws -> String {
         guard (format ?? "").isEmpty || format == "table" else {
+            let fields = headers.map { (name: $0.field, value: field($0.field)) }
             let objects = try rows.map { row in
                 var object = JSONObject()
-                for (name, _) in headers { object[name] = try field(row, name) }
+                for (name, value) in fields { object[name] = try value(row) }
                 return JSON.object(object)
             }
             return try text(objects, format: format, quiet: quiet, shown: shown)
         }
-        func shownText(_ row: Row, _ name: String) throws -> String {
-            let value = try field(row, name)
-            return value.string ?? value.text
+        func shownText(_ value: JSON) -> String { value.string ?? value.text }
+        if quiet {
+            let value = field(identity)
+            return try rows.map { shownText(try value($0)) + "\n" }.joined()
         }
-        if quiet { return try rows.map { try shownText($0, identity) + "\n" }.joined() }
         let columns = shown ?? self.shown
-        let titles = columns.map { name in headers.first { $0.field == name }?.header ?? name }
-        return Columns.table([titles] + (try rows.map { row in try columns.map { try shownText(row, $0) } }))
+        let fields = columns.map(field)
+        var table = Table(columns: columns.count)
+        for name in columns { table.add(headers.first { $0.field == name }?.header ?? name) }
+        for row in rows {
+            for value in fields { table.add(shownText(try value(row))) }
+        }
+        return table.text
     }
 
     private func table(_ rows: [JSON], _ text: String) throws(TemplateError) -> String {

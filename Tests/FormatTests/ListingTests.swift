@@ -37,6 +37,19 @@ struct ListingTests {
         )
     }
 
+    @Test(
+        "a table of fields that are made on demand is the one that objects give",
+        arguments: ["plain", "größer als zehn Zeichen", "", "with\ttab", "two\nlines"]
+    )
+    func fields(cell: String) throws {
+        let rows = ["a", cell, "a name of more than ten"]
+        let objects = rows.map { JSON.object(["ID": .string($0), "Names": .string($0 + $0)]) }
+        let text = try listing.text(rows, format: nil) { name in
+            { .string(name == "ID" ? $0 : $0 + $0) }
+        }
+        #expect(try listing.text(objects, format: nil) == text)
+    }
+
     @Test("own tables have the headers of their fields")
     func ownTable() throws {
         #expect(

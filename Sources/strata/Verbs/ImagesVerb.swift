@@ -43,20 +43,22 @@ enum ImagesVerb: Verb {
                 format: parsed.string("format"),
                 quiet: parsed.flag("quiet"),
                 shown: columns,
-                field: { line, name in
-                    let image = line.image
-                    let text =
-                        switch name {
-                        case "Repository": line.reference?.familiarRepository ?? "<none>"
-                        case "Tag": line.reference?.tag ?? "<none>"
-                        case "Digest": image.manifestDigest.map { "\($0)" } ?? "<none>"
-                        case "ID": full ? "\(image.id)" : image.shortID
-                        case "CreatedSince": Human.ago(seconds: now.seconds - image.created.seconds)
-                        case "CreatedAt": Human.date(image.created.rfc3339)
-                        case "Size": Human.size(image.size)
-                        default: ""
-                        }
-                    return .string(text)
+                field: { name in
+                    { line in
+                        let image = line.image
+                        let text =
+                            switch name {
+                            case "Repository": line.reference?.familiarRepository ?? "<none>"
+                            case "Tag": line.reference?.tag ?? "<none>"
+                            case "Digest": image.manifestDigest.map { "\($0)" } ?? "<none>"
+                            case "ID": full ? "\(image.id)" : image.shortID
+                            case "CreatedSince": Human.ago(seconds: now.seconds - image.created.seconds)
+                            case "CreatedAt": Human.date(image.created.rfc3339)
+                            case "Size": Human.size(image.size)
+                            default: ""
+                            }
+                        return .string(text)
+                    }
                 }
             )
         )

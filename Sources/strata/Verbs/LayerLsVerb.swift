@@ -24,7 +24,7 @@ enum LayerLsVerb: Verb {
                 try engine.layers.layers(),
                 format: parsed.string("format"),
                 quiet: parsed.flag("quiet"),
-                field: { LayerText.field($1, of: $0, now: now, full: full) }
+                field: { name in { LayerText.field(name, of: $0, now: now, full: full) } }
             )
         )
         return 0

@@ -56,7 +56,10 @@ enum PsVerb: Verb {
                 format: parsed.string("format"),
                 quiet: parsed.flag("quiet"),
                 shown: columns,
-                field: { .string(try fields.text(of: $0, $1)) }
+                field: { name in
+                    let text = fields.text(name)
+                    return { .string(try text($0)) }
+                }
             )
         )
         return 0
@@ -71,26 +74,29 @@ enum PsVerb: Verb {
         let isFull: Bool
         let showsSize: Bool
 
-        func text(of container: ContainerSummary, _ name: String) throws -> String {
+        /// What gives the text of the field with this name.
+        func text(_ name: String) -> (ContainerSummary) throws -> String {
             switch name {
-            case "ID": isFull ? container.record.id : container.record.shortID
-            case "Names": container.record.name
-            case "Image": try images.name(container.record.imageReference, of: container.record.image)
-            case "Command": command(container.command)
-            case "CreatedAt": Human.date(Timestamp(nanosecondsSince1970: container.record.created).rfc3339)
+            case "ID": { isFull ? $0.record.id : $0.record.shortID }
+            case "Names": { $0.record.name }
+            case "Image": { try images.name($0.record.imageReference, of: $0.record.image) }
+            case "Command": { command($0.command) }
+            case "CreatedAt": { Human.date(Timestamp(nanosecondsSince1970: $0.record.created).rfc3339) }
             case "CreatedSince", "RunningFor":
-                Human.ago(
-                    seconds: now.seconds - Timestamp(nanosecondsSince1970: container.record.created).seconds
-                )
-            case "State": container.state.status.rawValue
-            case "Status": status(container.state, now: now)
-            case "Size": showsSize ? try size(of: container.record) : ""
-            case "Driver": container.record.driver
-            case "Labels": try container.labels.map { "\($0.name)=\($0.value)" }.joined(separator: ",")
-            case "Mounts": try container.mounts.joined(separator: ",")
-            case "Networks": try container.network
-            case "LocalVolumes": "0"
-            default: ""
+                {
+                    Human.ago(
+                        seconds: now.seconds - Timestamp(nanosecondsSince1970: $0.record.created).seconds
+                    )
+                }
+            case "State": { $0.state.status.rawValue }
+            case "Status": { status($0.state, now: now) }
+            case "Size": { showsSize ? try size(of: $0.record) : "" }
+            case "Driver": { $0.record.driver }
+            case "Labels": { try $0.labels.map { "\($0.name)=\($0.value)" }.joined(separator: ",") }
+            case "Mounts": { try $0.mounts.joined(separator: ",") }
+            case "Networks": { try $0.network }
+            case "LocalVolumes": { _ in "0" }
+            default: { _ in "" }
             }
         }
 
