@@ -140,12 +140,12 @@ def measure_create(options):
                          {"strata create + rm": ("containers-storage create + delete", 1 / 8)})
 
 
-LOADS = ("tiny", "large")
+LOADS = ("tiny", "debian", "large")
 
 
 def prepare_load(options):
     for name in LOADS:
-        getattr(loading, name)(f"{BENCH}/load-{name}.tar")
+        loading.MAKERS[name][0](f"{BENCH}/load-{name}.tar")
         loading.image(name, [f"{BENCH}/load-{name}.tar"])
 
 

@@ -270,6 +270,9 @@ private final class KillSweep {
                         */lineage.*) [ -d "${name/lineage./}" ] || echo "$name" ;;
                         *) echo "$name" ;;
                     esac
+                done
+                for reserve in \#(root)/drivers/btrfs/reserve/*; do
+                    [ -d "${reserve/reserve/layers}" ] || [ ! -e "$reserve" ] || echo "$reserve"
                 done)
             [ -z "$left" ] || { echo "left over: $left"; exit 1; }
             strata system check || exit 1

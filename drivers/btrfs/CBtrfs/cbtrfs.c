@@ -64,6 +64,7 @@ int cbtrfs_info(int subvolume, struct cbtrfs_info *info)
     info->directory_id = args.dirid;
     info->made = args.otransid;
     info->changed = args.ctransid;
+    info->written = args.generation;
     memcpy(info->uuid, args.uuid, sizeof info->uuid);
     memcpy(info->origin_uuid, args.parent_uuid, sizeof info->origin_uuid);
     return 0;

@@ -11,7 +11,7 @@ import SystemPackage
 extension BtrfsDriver {
     package func prepare(_ id: LayerID, over parents: LayerChain, options: LayerOptions) throws {
         try doing("make layer \(id) (btrfs)") {
-            try make(id, over: parents) { tree in
+            try make(id, over: parents, fromReserve: options.size == nil) { tree in
                 if let size = options.size { try quota.limit(id, to: size, subvolume: tree) }
             }
         }
@@ -24,7 +24,7 @@ extension BtrfsDriver {
     ) throws -> Undecided {
         let parents = try required(parents, toUnpack: source.label)
         return try doing("unpack \(source.label) (btrfs)") {
-            try make(id, over: parents) { tree in
+            try make(id, over: parents, fromReserve: false) { tree in
                 var applier = TreeApplier(root: tree, form: form, label: source.label)
                 return try applier.apply(source)
             }
@@ -32,11 +32,18 @@ extension BtrfsDriver {
     }
 
     /// Makes the subvolume and runs `body` on its root; leaves nothing behind if that fails.
-    private func make<T>(_ id: LayerID, over parents: LayerChain, _ body: (CInt) throws -> T) throws -> T {
-        let parent = try parents.top.map { SharedFD(try open($0)) }
+    private func make<T>(
+        _ id: LayerID,
+        over parents: LayerChain,
+        fromReserve: Bool,
+        _ body: (CInt) throws -> T
+    ) throws -> T {
+        let parent = try parents.top.map { ($0, SharedFD(try open($0))) }
         do throws(SystemError) {
-            if let parent {
-                try Subvolume.snapshot(parent.raw, as: id.rawValue, below: layers.raw)
+            if let (parent, source) = parent, fromReserve {
+                try reserve.provide(id, over: parent, source.raw, below: layers.raw)
+            } else if let (_, source) = parent {
+                try Subvolume.snapshot(source.raw, as: id.rawValue, below: layers.raw)
             } else {
                 try Subvolume.create(id.rawValue, below: layers.raw)
             }
@@ -103,6 +110,7 @@ extension BtrfsDriver {
 
     package func remove(_ id: LayerID) throws {
         try doing("remove layer \(id) (btrfs)") {
+            try reserve.remove(id)
             do throws(SystemError) {
                 try Subvolume.deleteAlone(id.rawValue, below: layers.raw)
             } catch {
@@ -124,9 +132,11 @@ extension BtrfsDriver {
                 if shouldStop() { return }
                 do throws(SystemError) { try discard(entry) } catch { failure = failure ?? error }
             }
-            try quota.sweep { id throws(SystemError) in
+            func isLayer(_ id: LayerID) throws(SystemError) -> Bool {
                 try Files.status(id.rawValue, below: layers.raw) != nil
             }
+            do throws(SystemError) { try reserve.sweep(isLayer) } catch { failure = failure ?? error }
+            try quota.sweep(isLayer)
             if let failure { throw failure }
         }
     }

@@ -14,6 +14,7 @@ package import SystemPackage
 ///       layers/changes.<id>.<n>     what a writable layer was at the moment when somebody asked what it changed
 ///       layers/lineage.<id>         where a layer comes from that was copied from a container's
 ///       quota/<id>                  the limit of a layer that has one
+///       reserve/<id>/<n>/layer      snapshots of a layer over which others are made, not used yet
 /// ```
 /// The top is the driver's home, or the root of the file system in `<home>/volume`. What the kernel makes as subvolumes is
 /// all in one directory, since a read-only one can be renamed but not moved.
@@ -86,6 +87,7 @@ package struct BtrfsDriver: StorageDriver {
     }
 
     var quota: Quota { Quota(top: top.raw) }
+    var reserve: Reserve { Reserve(top: top.raw) }
     var lineage: Lineage { Lineage(layers: layers.raw) }
 
     /// The name of a subvolume of `layers` that is no layer; `kind` is `removed` or `changes`.

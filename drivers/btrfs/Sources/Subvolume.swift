@@ -131,6 +131,8 @@ enum Subvolume {
         var made: UInt64
         /// The last transaction that changed something in it.
         var changed: UInt64
+        /// The last transaction that wrote its tree, for whatever reason.
+        var written: UInt64
         var uuid: [UInt8]
         /// Of the subvolume that it is a snapshot of; zeros where it is of none.
         var originUUID: [UInt8]
@@ -146,6 +148,7 @@ enum Subvolume {
             id: raw.id,
             made: raw.made,
             changed: raw.changed,
+            written: raw.written,
             uuid: withUnsafeBytes(of: raw.uuid) { Array($0) },
             originUUID: withUnsafeBytes(of: raw.origin_uuid) { Array($0) }
         )

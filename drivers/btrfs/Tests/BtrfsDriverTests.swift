@@ -83,7 +83,7 @@ struct BtrfsDriverTests {
     // MARK: Layers
 
     @Test func sealedLayersAreReadOnly() throws {
-        let base = try layer { try write("one", "file", below: $0) }
+        let base = try driver.sealedLayer { try write("one", "file", below: $0) }
         #expect(throws: StorageError.self) {
             _ = try driver.mount(base, over: LayerChain(), access: .readWrite)
         }
@@ -92,7 +92,7 @@ struct BtrfsDriverTests {
     }
 
     @Test func deletedBehindOurBack() throws {
-        let base = try layer { _ in }
+        let base = try driver.sealedLayer { _ in }
         try driver.remove(base)
         for use in [
             { _ = try driver.mount(base, over: LayerChain(), access: .readOnly) },
@@ -113,11 +113,11 @@ struct BtrfsDriverTests {
         func fill(_ tree: CInt) throws {
             for name in ["one", "two", "three"] { try write(name, name, below: tree) }
         }
-        let base = try layer(fill)
+        let base = try driver.sealedLayer(fill)
         let id = LayerID.random()
         try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
-        try change(id) { try write("changed", "two", below: $0) }
-        let again = try layer(fill)
+        try driver.change(id) { try write("changed", "two", below: $0) }
+        let again = try driver.sealedLayer(fill)
         try driver.remove(base)
         try driver.emptyTrash { false }
         let changes = try driver.changes(id, over: LayerChain([again])).changes
@@ -125,11 +125,13 @@ struct BtrfsDriverTests {
     }
 
     @Test func usageIsTheLayersOwn() throws {
-        let base = try layer { try write(String(repeating: "x", count: 1 << 20), "big", below: $0) }
+        let base = try driver.sealedLayer {
+            try write(String(repeating: "x", count: 1 << 20), "big", below: $0)
+        }
         let id = LayerID.random()
         try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
         #expect(try driver.usage(id).bytes == 0)
-        try change(id) { try write(String(repeating: "y", count: 256 << 10), "small", below: $0) }
+        try driver.change(id) { try write(String(repeating: "y", count: 256 << 10), "small", below: $0) }
         let usage = try driver.usage(id)
         #expect(usage.bytes == 256 << 10)
         #expect(usage.inodes == 2)
@@ -141,14 +143,14 @@ struct BtrfsDriverTests {
     /// Content that differs where nothing else does, in files that are large enough for a short cut.
     @Test func contentOfLargeFiles() throws {
         let size = 1 << 20
-        let base = try layer { tree in
+        let base = try driver.sealedLayer { tree in
             for name in ["linked", "written", "punched", "same"] {
                 try write(String(repeating: "x", count: size), name, below: tree)
             }
         }
         let id = LayerID.random()
         try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
-        try change(id) { tree in
+        try driver.change(id) { tree in
             try system("link") { clinux_linkat(tree, "linked", tree, "other", 0) }
             try write(String(repeating: "x", count: size - 1) + "y", "written", below: tree)
             try write(String(repeating: "x", count: size), "same", below: tree)
@@ -163,16 +165,16 @@ struct BtrfsDriverTests {
 
     /// Content of the same length, which the trees do not know of until it is written, long after the last transaction.
     @Test func seesWhatIsNotWrittenYet() throws {
-        let base = try layer { try write("one", "file", below: $0) }
+        let base = try driver.sealedLayer { try write("one", "file", below: $0) }
         let id = LayerID.random()
         try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
         for text in ["two", "six"] {
-            try change(id) { tree in
+            try driver.change(id) { tree in
                 let file = try Files.open("file", below: tree, O_WRONLY)
                 try Files.writeAll(Array(text.utf8), to: file.raw)
             }
             // Ends the transaction, and writes nothing of the other layer.
-            try driver.prepare(LayerID.random(), over: LayerChain([base]), options: LayerOptions())
+            _ = try driver.sealedLayer { _ in }
             let changes = try driver.changes(id, over: LayerChain([base])).changes
             #expect(changes.map(\.line) == ["C /", "C /file"])
         }
@@ -181,10 +183,10 @@ struct BtrfsDriverTests {
     // MARK: Subvolumes that containers make
 
     @Test func nestedSubvolumesAreDirectories() throws {
-        let base = try layer { try Files.makeDirectory("data", below: $0, mode: 0o755) }
+        let base = try driver.sealedLayer { try Files.makeDirectory("data", below: $0, mode: 0o755) }
         let id = LayerID.random()
         try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
-        try change(id) { tree in
+        try driver.change(id) { tree in
             let data = try Files.openDirectory("data", below: tree)
             try system("make", nil) { cbtrfs_create(data.raw, "outer") }
             let outer = try Files.openDirectory("outer", below: data.raw)
@@ -215,7 +217,7 @@ struct BtrfsDriverTests {
     @Test func hundredsOfNestedSubvolumesGoWithTheLayer() throws {
         let id = LayerID.random()
         try driver.prepare(id, over: LayerChain(), options: LayerOptions())
-        try change(id) { tree in
+        try driver.change(id) { tree in
             for number in 0..<50 {
                 try system("make", nil) { cbtrfs_create(tree, "n\(number)") }
                 try system("snapshot", nil) {
@@ -260,10 +262,10 @@ struct BtrfsDriverTests {
     }
 
     @Test func changesLeaveNothingBehind() throws {
-        let base = try layer { try write("one", "file", below: $0) }
+        let base = try driver.sealedLayer { try write("one", "file", below: $0) }
         let id = LayerID.random()
         try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
-        try change(id) { try write("two", "file", below: $0) }
+        try driver.change(id) { try write("two", "file", below: $0) }
         _ = try driver.changes(id, over: LayerChain([base]))
         #expect(
             Set(try Files.list(home.appending("layers")).map(\.name.printable)) == [
@@ -276,16 +278,16 @@ struct BtrfsDriverTests {
 
     /// A copy knows what it changed against the image, without the layers between, when these are gone too.
     @Test func copiesOverTheImage() throws {
-        let base = try layer { tree in
+        let base = try driver.sealedLayer { tree in
             for number in 0..<200 { try write("some text", "file\(number)", below: tree) }
         }
         let (between, id, copy) = (LayerID.random(), LayerID.random(), LayerID.random())
         try driver.prepare(between, over: LayerChain([base]), options: LayerOptions())
-        try change(between) { try write("more", "between", below: $0) }
+        try driver.change(between) { try write("more", "between", below: $0) }
         try driver.seal(between, over: LayerChain([base]), undecided: Undecided())
         let parents = LayerChain([base, between])
         try driver.prepare(id, over: parents, options: LayerOptions())
-        try change(id) { tree in
+        try driver.change(id) { tree in
             try write(String(repeating: "y", count: 256 << 10), "file7", below: tree)
             try system("link") { clinux_linkat(tree, "file9", tree, "link", 0) }
             try Files.unlink("file8", below: tree)
@@ -294,7 +296,7 @@ struct BtrfsDriverTests {
         let made = try driver.snapshot(id, over: parents, as: copy, over: over, isFinal: false)
         #expect(try driver.changes(id, over: parents).changes == made?.changes)
         // What is done from now on is not in it.
-        try change(id) { try write("late", "late", below: $0) }
+        try driver.change(id) { try write("late", "late", below: $0) }
         try driver.seal(copy, over: over, undecided: Undecided())
         for layer in [id, between] { try driver.remove(layer) }
         try driver.emptyTrash { false }
@@ -319,23 +321,23 @@ struct BtrfsDriverTests {
 
     @Test(arguments: ["subvolume", "limit", "immutable", "parent"])
     func notCopied(_ what: String) throws {
-        let base = try layer { try write("one", "file", below: $0) }
+        let base = try driver.sealedLayer { try write("one", "file", below: $0) }
         let (id, copy) = (LayerID.random(), LayerID.random())
-        let chain = LayerChain(what == "parent" ? [try layer { _ in }] : [base])
+        let chain = LayerChain(what == "parent" ? [try driver.sealedLayer { _ in }] : [base])
         let size: Int64? = what == "limit" ? 64 << 20 : nil
         try driver.prepare(id, over: LayerChain([base]), options: LayerOptions(size: size))
-        try change(id) { tree in
+        try driver.change(id) { tree in
             try write("two", "file", below: tree)
             if what == "subvolume" { try system("make", nil) { cbtrfs_create(tree, "nested") } }
             if what == "immutable" { try setImmutable(true, "file", below: tree) }
         }
         #expect(try driver.snapshot(id, over: chain, as: copy, over: chain, isFinal: true)?.changes == nil)
         #expect(try !driver.list().contains(copy))
-        if what == "immutable" { try change(id) { try setImmutable(false, "file", below: $0) } }
+        if what == "immutable" { try driver.change(id) { try setImmutable(false, "file", below: $0) } }
     }
 
     @Test func recordsOfCopiesGoWithThem() throws {
-        let base = try layer { try write("one", "file", below: $0) }
+        let base = try driver.sealedLayer { try write("one", "file", below: $0) }
         let (id, copy) = (LayerID.random(), LayerID.random())
         let chain = LayerChain([base])
         try driver.prepare(id, over: chain, options: LayerOptions())
@@ -357,33 +359,5 @@ struct BtrfsDriverTests {
         // FS_IOC_SETFLAGS, FS_IMMUTABLE_FL
         var flags: CLong = isImmutable ? 0x10 : 0
         try system("set flags", name) { ioctl(file.raw, 0x4008_6602, &flags) }
-    }
-
-    private func write(_ text: String, _ name: String, below root: CInt) throws {
-        let file = try Files.open(name, below: root, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o644)
-        try Files.writeAll(Array(text.utf8), to: file.raw)
-        try system("futimens") { clinux_utimensat(file.raw, "", Int64(text.utf8.count), 0, 0) }
-    }
-
-    /// A sealed layer over nothing.
-    private func layer(_ body: (CInt) throws -> Void) throws -> LayerID {
-        let id = LayerID.random()
-        try driver.prepare(id, over: LayerChain(), options: LayerOptions())
-        try change(id, body)
-        try driver.seal(id, over: LayerChain(), undecided: Undecided())
-        return id
-    }
-
-    private func change(_ id: LayerID, _ body: (CInt) throws -> Void) throws {
-        let mounted = try driver.mount(id, over: LayerChain(), access: .readWrite)
-        let tree = try Files.openDirectory(".", below: mounted.root.raw)
-        try body(tree.raw)
-    }
-}
-
-extension Files {
-    fileprivate static func list(_ path: FilePath) throws -> [DirectoryEntry] {
-        let directory = try openDirectory(path)
-        return try list(directory.raw)
     }
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import BtrfsDriver
 import CBtrfs
 import Glibc
 import LinuxSys
@@ -8,6 +7,8 @@ import Storage
 import SystemPackage
 import TestGates
 import Testing
+
+@testable import BtrfsDriver
 
 /// Quotas are of a whole file system, so each test has one of its own.
 @Suite(.requires(.root, .filesystem("btrfs"), .loopDevices, .program("mkfs.btrfs")))
@@ -80,6 +81,21 @@ struct BtrfsQuotaTests {
         let id = LayerID.random()
         try driver.prepare(id, over: LayerChain(), options: LayerOptions())
         #expect(try mode() == "off")
+    }
+
+    /// A limited layer is made for itself, not taken from those that are there.
+    @Test func limitOverAParentWithAReserve() throws {
+        let base = try driver.sealedLayer { try write("one", "file", below: $0) }
+        let over = LayerChain([base])
+        for _ in 0..<2 { try driver.prepare(LayerID.random(), over: over, options: LayerOptions()) }
+        let (id, other) = (LayerID.random(), LayerID.random())
+        try driver.prepare(id, over: over, options: LayerOptions(size: 8 << 20))
+        #expect(try fill(id, upTo: 16 << 20) < 9 << 20)
+        #expect(try Files.status("reserve/\(base)/0/layer", below: top.raw) != nil)
+        // What was made before there were quotas is good for those without a limit.
+        try driver.prepare(other, over: over, options: LayerOptions())
+        #expect(try fill(other, upTo: 16 << 20) == 16 << 20)
+        #expect(try Files.status("reserve/\(base)/0/layer", below: top.raw) == nil)
     }
 
     private func mode() throws -> String? { try driver.status().first { $0.name == "Quotas" }?.value }

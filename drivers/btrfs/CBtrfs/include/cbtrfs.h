@@ -26,8 +26,8 @@ int cbtrfs_set_read_only(int subvolume, int read_only);
 
 struct cbtrfs_info {
     uint64_t id, parent_id, directory_id;
-    /* The transaction that made it, and the last that changed it. */
-    uint64_t made, changed;
+    /* The transaction that made it, the last that changed it, and the last that wrote its tree. */
+    uint64_t made, changed, written;
     uint8_t uuid[BTRFS_UUID_SIZE];
     /* Of what it is a snapshot of. */
     uint8_t origin_uuid[BTRFS_UUID_SIZE];
