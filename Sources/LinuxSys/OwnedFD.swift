@@ -215,15 +215,19 @@ package enum Files {
     /// Replaces the file `path` as a whole: temporary beside it, rename.
     ///
     /// With `durable`, both file and directory are on disk when this returns.
+    ///
+    /// - Parameter place: another directory for the temporary, where one that a killed process left does no harm.
     package static func replace(
         _ path: FilePath,
         with bytes: [UInt8],
         mode: UInt32 = 0o600,
-        durable: Bool = true
+        durable: Bool = true,
+        temporaryIn place: FilePath? = nil
     ) throws(SystemError) {
         let directory = try open(path.removingLastComponent(), O_RDONLY | O_DIRECTORY)
         let name = path.lastComponent?.string ?? ""
-        let temporary = ".\(name).\(getpid())"
+        let own = ".\(name).\(getpid())"
+        let temporary = place.map { $0.appending(own).string } ?? own
         do throws(SystemError) {
             let file = try open(
                 temporary,

@@ -23,6 +23,7 @@ extension DeviceMapperDriver {
         try doing("empty the trash of storage driver devicemapper") {
             let trash = try Files.openDirectory(home.appending("trash"))
             var failure: (any Error)?
+            do { try pool.clearLeftovers() } catch { failure = error }
             for entry in try Files.list(trash.raw) {
                 if shouldStop() { return }
                 do { try delete(entry.name.printable) } catch { failure = failure ?? error }

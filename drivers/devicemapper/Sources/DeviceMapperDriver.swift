@@ -59,10 +59,6 @@ package struct DeviceMapperDriver: StorageDriver {
         return record
     }
 
-    func write(_ record: LayerRecord, of id: LayerID) throws {
-        try Files.replace(pool.layerPath(id.rawValue), with: record.bytes, durable: false)
-    }
-
     /// The device of a layer, with its pool running.
     func device(_ id: LayerID, _ record: LayerRecord) throws -> ThinDevice {
         try pool.locked { ThinDevice(id.rawValue, record, $0.record, pool: $0.device.text) }
@@ -181,7 +177,7 @@ package struct DeviceMapperDriver: StorageDriver {
                 throw error.errno == .resourceBusy ? Holders.error("seal layer \(id)", device.name) : error
             }
             record.state = .sealed
-            try write(record, of: id)
+            try pool.write(record, of: id)
         }
     }
 

@@ -218,7 +218,7 @@ struct OpenPool {
             do {
                 try make(device, for: id.rawValue) { pool in
                     try pool.snapshot(device, of: origin.device, named: originName)
-                    try Files.replace(pool.pool.layerPath(id.rawValue), with: record.bytes, durable: false)
+                    try pool.pool.write(record, of: id)
                 }
                 return record
             } catch is NumberTaken {}

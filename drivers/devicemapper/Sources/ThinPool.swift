@@ -64,6 +64,23 @@ final class ThinPool: Sendable {
         try Files.replace(directory.appending("record"), with: record.bytes)
     }
 
+    func write(_ record: LayerRecord, of id: LayerID) throws(SystemError) {
+        try Files.replace(layerPath(id.rawValue), with: record.bytes, durable: false, temporaryIn: directory)
+    }
+
+    /// Removes what killed processes left beside the pool's files: temporaries and device nodes, which nobody needs for
+    /// as long as an hour.
+    func clearLeftovers() throws {
+        let now = Timestamp.now.seconds
+        let opened = try Files.openDirectory(directory)
+        for entry in try Files.list(opened.raw) where entry.name.bytes.first == UInt8(ascii: ".") {
+            guard let status = try Files.status(entry.name, below: opened.raw),
+                status.mtime.seconds < now - 3600
+            else { continue }
+            try Files.unlink(entry.name, below: opened.raw)
+        }
+    }
+
     private func open() throws -> OpenPool {
         let record = try record() ?? make()
         try record.check(options)

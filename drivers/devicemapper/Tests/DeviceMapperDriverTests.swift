@@ -186,7 +186,7 @@ final class DeviceMapperDriverTests {
             )
             try driver.pool.write(intent)
             try DeviceMapper.message(pool.name, "create_snap 77 0")
-            try driver.write(LayerRecord(device: 77, sectors: 8, state: .writable, origin: 0), of: lost)
+            try driver.pool.write(LayerRecord(device: 77, sectors: 8, state: .writable, origin: 0), of: lost)
         }
         #expect(try driver.pool.locked { $0.status.usedData } > 0)
         #expect(try !driver.list().contains(lost))
@@ -211,6 +211,21 @@ final class DeviceMapperDriverTests {
         #expect(try Files.list(trash.raw).isEmpty)
         try checkPool(driver)
         #expect(try devices(driver) == [0])
+    }
+
+    @Test func whatKilledCommandsLeftBesideThePoolGoes() throws {
+        let driver = try driver()
+        try driver.startPool()
+        let (old, new) = (
+            driver.pool.directory.appending(".intent.1"), driver.pool.directory.appending(".record.1")
+        )
+        for path in [old, new] { try Files.replace(path, with: [1], durable: false) }
+        let times = [timespec(tv_sec: 1000, tv_nsec: 0), timespec(tv_sec: 1000, tv_nsec: 0)]
+        try system("utimensat") { utimensat(AT_FDCWD, old.string, times, 0) }
+        try driver.emptyTrash { false }
+        #expect(try Files.status(old) == nil)
+        #expect(try Files.status(new) != nil)
+        try driver.startPool()
     }
 
     @Test func devicesWithoutARecordAreDeleted() throws {
@@ -262,7 +277,7 @@ final class DeviceMapperDriverTests {
         try driver.remove(id)
         try driver.emptyTrash { false }
         try driver.stopPool()
-        try driver.write(record, of: id)
+        try driver.pool.write(record, of: id)
         #expect(try driver.list() == [base])
     }
 
