@@ -51,12 +51,17 @@ extension DeviceMapperDriver {
     /// What will go wrong if nothing is done about it.
     func warnings(_ record: PoolRecord, _ status: PoolStatus) -> [String] {
         var lines: [String] = []
-        if status.mode != .readWrite || status.needsCheck {
+        if status.isGivenUp {
             lines.append(
                 "the thin pool is \(status.mode?.rawValue ?? "failed"): see the kernel's log, and thin_check"
             )
         }
-        if case .files = record.backing {
+        if status.mode == .outOfData {
+            lines.append(
+                "the thin pool is full: what is written to new blocks is lost (remove layers, strata system prune, or "
+                    + "enlarge the pool)"
+            )
+        } else if case .files = record.backing {
             // The files grow by themselves as long as the disk below has space.
             if let space = fileSpace(record), space < 256 << 20 {
                 lines.append("the disk of the thin pool's files has \(space) bytes left")

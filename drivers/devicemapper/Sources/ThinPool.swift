@@ -157,7 +157,17 @@ final class ThinPool: Sendable {
     /// The name that device-mapper has for the pool.
     func name(of record: PoolRecord) throws -> String {
         guard case .pool(let path) = record.backing else { return "strata-\(record.id)-pool" }
-        let resolved = try Files.open(path, CLINUX_O_PATH)
+        let resolved: OwnedFD
+        do throws(SystemError) {
+            resolved = try Files.open(path, CLINUX_O_PATH)
+        } catch {
+            throw StorageError(
+                .notFound,
+                "open the thin pool \(path): \(error.errno)",
+                remedy: "start it as you do after a boot, or give the path of another with dm.thinpooldev",
+                errno: error.errno
+            )
+        }
         let number = try Files.status(of: resolved.raw).rdev
         let file = "/sys/dev/block/\(number.major):\(number.minor)/dm/name"
         guard let bytes = try? Files.contents(file, limit: 256) else {

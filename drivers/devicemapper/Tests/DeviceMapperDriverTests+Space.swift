@@ -43,7 +43,8 @@ extension DeviceMapperDriverTests {
                 try driver.prepare(LayerID.random(), over: LayerChain([base]), options: LayerOptions())
             }
             #expect(full?.code == .noSpace)
-            #expect(try driver.status().contains { $0.name == "Warning" })
+            let warnings = try driver.status().filter { $0.name == "Warning" }.map(\.value)
+            #expect(warnings.contains { $0.hasPrefix("the thin pool is full") }, "\(warnings)")
         }
         try driver.remove(id)
         try driver.emptyTrash { false }

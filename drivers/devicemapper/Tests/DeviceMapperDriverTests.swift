@@ -422,5 +422,19 @@ final class DeviceMapperDriverTests {
         }
         for layer in [id, base] { try driver.remove(layer) }
         try driver.emptyTrash { false }
+        // Its devices are ours all the same: one that is not is seen when the machine was started anew.
+        try DeviceMapper.message(name, "create_thin 500")
+        try Files.unlink(driver.pool.directory.appending("boot"))
+        let foreign = #expect(throws: StorageError.self) { try driver.startPool() }
+        #expect(foreign?.code == .corrupt && foreign?.message.contains("device 500") == true)
+        // A pool with something in it is not taken over, and one that is not there is missed.
+        let other = #expect(throws: StorageError.self) {
+            try self.driver("other", ["dm.thinpooldev": "/dev/mapper/\(name)"]).startPool()
+        }
+        #expect(other?.code == .invalid, "\(String(describing: other))")
+        let missing = #expect(throws: StorageError.self) {
+            try self.driver("missing", ["dm.thinpooldev": "/dev/mapper/\(name)-not"]).startPool()
+        }
+        #expect(missing?.code == .notFound, "\(String(describing: missing))")
     }
 }
