@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "cfuse_session.h"
 
+#include "cfuse_beside.h"
 #include "cfuse_life.h"
 #include "cfuse_pace.h"
 
@@ -56,7 +57,8 @@ struct backing_map {
 static __thread struct {
     int device;
     uint32_t opcode;
-    int is_unnamed, drops_set_ids, backing, is_resuming;
+    uint32_t caller; /* the thread that waits for the answer; 0: it is not known, or it goes on by itself */
+    int is_unnamed, drops_set_ids, backing, is_resuming, is_server;
     void *buffer;
     size_t buffer_size;
 } worker = {.device = -1};
@@ -129,6 +131,7 @@ static ssize_t send_reply(int fd, struct iovec *iov, int count, void *userdata)
     }
     if (unique != 0) {
         cfuse_note_reply(iov, count);
+        if (worker.is_server) cfuse_end_service();
         if (worker.opcode == OP_INIT && cfuse_life()) cfuse_life()->init_size = init_size;
     }
     return writev(worker.device >= 0 && unique != 0 ? worker.device : fd, iov, count);
@@ -172,6 +175,8 @@ static void record_init(const char *request, size_t length)
 static void look_at(char *request, size_t length)
 {
     worker.opcode = word(request, 4);
+    int goes_on = worker.opcode == OP_FORGET || worker.opcode == OP_BATCH_FORGET || worker.opcode == OP_RELEASE;
+    worker.caller = goes_on ? 0 : word(request, 32);
     worker.is_unnamed = worker.drops_set_ids = 0;
     worker.backing = 0;
     switch (worker.opcode) {
@@ -224,27 +229,30 @@ static void want(int more)
     pthread_mutex_unlock(&crew.lock);
 }
 
+static int is_crowded(void) { return now() < __atomic_load_n(&crew.crowd_end, __ATOMIC_SEQ_CST); }
+
 static int is_wanted(int helper)
 {
-    if (__atomic_load_n(&crew.wanted, __ATOMIC_SEQ_CST) > helper) return 1;
-    return helper == 0 && now() < __atomic_load_n(&crew.crowd_end, __ATOMIC_SEQ_CST);
+    return __atomic_load_n(&crew.wanted, __ATOMIC_SEQ_CST) > helper || (helper == 0 && is_crowded());
 }
 
-void cfuse_begin_long(void) { want(1); }
+void cfuse_begin_long(void)
+{
+    if (worker.is_server) cfuse_leave();
+    want(1);
+}
 
 void cfuse_end_long(void) { want(-1); }
 
 /* Calls a helper when the requests come from several programs by turns; one alone waits for its answer before it asks
  * again. */
-static void look_for_crowd(const void *request)
+static void look_for_crowd(void)
 {
     static const int64_t help_time = 50 * 1000000;
     static uint32_t last, changes;
-    /* After these a program goes on by itself. */
-    if (worker.opcode == OP_FORGET || worker.opcode == OP_BATCH_FORGET || worker.opcode == OP_RELEASE) return;
-    uint32_t caller = word(request, 32);
-    changes = changes << 1 | (caller != last);
-    last = caller;
+    if (!worker.caller) return;
+    changes = changes << 1 | (worker.caller != last);
+    last = worker.caller;
     if (__builtin_popcount(changes) < 10 || is_wanted(0)) return;
     pthread_mutex_lock(&crew.lock);
     __atomic_store_n(&crew.crowd_end, now() + help_time, __ATOMIC_SEQ_CST);
@@ -297,11 +305,15 @@ static int serve_one(struct fuse_session *session, int device, void *buffer, ssi
         return errno == ENODEV ? -1 : -errno - 1;
     }
     if (count < HEADER_IN) return 0;
-    if (cfuse_note_request(device, buffer)) return 1;
-    look_at(buffer, (size_t)count);
-    if (looks_for_crowd) look_for_crowd(buffer);
-    struct fuse_buf request = {.size = (size_t)count, .mem = buffer};
-    fuse_session_process_buf(session, &request);
+    if (worker.is_server) cfuse_begin_service();
+    int is_done = cfuse_note_request(device, buffer);
+    if (!is_done) {
+        look_at(buffer, (size_t)count);
+        if (looks_for_crowd) look_for_crowd();
+        struct fuse_buf request = {.size = (size_t)count, .mem = buffer};
+        fuse_session_process_buf(session, &request);
+    }
+    if (worker.is_server) cfuse_end_service();
     return 1;
 }
 
@@ -311,35 +323,55 @@ static void set_blocking(int device, int blocks)
     fcntl(device, F_SETFL, blocks ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
 }
 
-int cfuse_serve(struct fuse_session *session, int device, int spin, int has_help)
+/* Waits the way that the pace says from now on. */
+static void change_way(struct cfuse_pace *pace, int device)
 {
+    cfuse_leave();
+    set_blocking(device, pace->way != CFUSE_LOOKING);
+}
+
+int cfuse_serve(struct fuse_session *session, int device, int ways, int look_time, int has_help)
+{
+    enum { GUARD_AFTER = CFUSE_PACE_WINDOW / 2 };
     const struct cfuse_shared *shared = cfuse_life();
     cfuse_take_slot(0);
     void *buffer = make_buffer(device);
     if (!buffer) return -ENOMEM;
-    struct cfuse_pace pace = cfuse_pace_of((int64_t)spin * 1000);
+    worker.is_server = 1;
+    struct cfuse_pace pace = cfuse_pace_of(ways, (int64_t)look_time * 1000);
     set_blocking(device, 1);
     int64_t answered = now();
-    int is_settled = !shared;
+    int is_settled = !shared, has_guard = !(ways & 1 << CFUSE_BESIDE);
     for (;;) {
         if (!is_settled && shared->init_size) {
             device = reading_device(device);
-            set_blocking(device, !pace.looks);
+            set_blocking(device, pace.way != CFUSE_LOOKING);
             is_settled = 1;
         }
         ssize_t count = read(device, buffer, LARGEST_REQUEST);
-        if (count < 0 && errno == EAGAIN && pace.looks) {
-            if (now() - answered < pace.longest) continue;
+        if (count < 0 && errno == EAGAIN && pace.way == CFUSE_LOOKING) {
+            if (now() - answered < pace.look_time) continue;
             struct pollfd waiting = {.fd = device, .events = POLLIN};
             poll(&waiting, 1, -1);
             continue;
         }
         int result = serve_one(session, device, buffer, count, has_help);
         if (result < 0 || fuse_session_exited(session)) return result == -1 || result >= 0 ? 0 : result + 1;
-        if (!pace.longest) continue;
         int64_t time = now();
-        if (cfuse_learn(&pace, time - answered)) set_blocking(device, !pace.looks);
+        int changes = cfuse_learn(&pace, time - answered);
         answered = time;
+        if (pace.count == GUARD_AFTER && !has_guard) {
+            cfuse_start_guard(device);
+            has_guard = 1;
+        }
+        if (changes) change_way(&pace, device);
+        if (pace.way == CFUSE_BESIDE && result > 0) {
+            int is_right = cfuse_is_beside() ? cfuse_stay_beside(worker.caller) : cfuse_go_beside(worker.caller);
+            if (!is_right || (has_help && is_crowded())) {
+                cfuse_give_up(&pace);
+                change_way(&pace, device);
+            }
+        }
     }
 }
 

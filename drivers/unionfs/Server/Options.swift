@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CFuse
 import Glibc
 import LinuxSys
 import SystemPackage
@@ -22,6 +23,8 @@ struct Options {
     var threads: Int?
     /// For how many microseconds at most to look for the next request before sleeping, where that helps; 0: never.
     var spin = 50
+    /// How the server may wait for requests: bits of `cfuse_way`.
+    var ways: CInt = 1 << CInt(CFUSE_WAYS.rawValue) - 1
     var passesThrough = true
     /// Nothing has to reach the disk when a program asks for it.
     var isVolatile = false
@@ -44,10 +47,12 @@ struct Options {
         usage: strata-unionfs [SOURCE] MOUNTPOINT -o lowerdir=DIR[:DIR...][,upperdir=DIR,workdir=DIR][,OPTION...]
           -f          stay in the foreground
           -o OPTIONS  ro, rw, allow_other, default_permissions, fsname=NAME, nosuid, nodev, noexec, noatime,
-                      threads=N, spin=MICROSECONDS, nopassthrough, volatile (nothing is synced), layerform=aufs
-                      (overlay file systems' marks are data), redirect_dir=off (renaming a directory of a lower
-                      layer is EXDEV), norestart (a server that is killed is not replaced), noresend (a new server
-                      does not go on with the requests that the killed one had; they fail)
+                      threads=N, nopassthrough, volatile (nothing is synced), layerform=aufs (overlay file systems'
+                      marks are data), redirect_dir=off (renaming a directory of a lower layer is EXDEV),
+                      wait=sleep+look+beside (the ways to wait for a request: looking for more of them takes a
+                      processor; beside is on that of the program that asks), spin=MICROSECONDS (to look at most),
+                      norestart (a server that is killed is not replaced), noresend (a new server does not go on
+                      with the requests that the killed one had; they fail)
           -h, -V      this help, the version
         Other options that mount(8) hands to every file system are ignored. In a directory's name, a backslash goes
         before a colon, comma or backslash.
@@ -134,6 +139,19 @@ struct Options {
         split(text, at: ":", unescaping: true).joined(separator: ":")
     }
 
+    private static func ways(_ text: String) throws(Wrong) -> CInt {
+        var ways: CInt = 0
+        for word in text.split(separator: "+", omittingEmptySubsequences: false) {
+            switch word {
+            case "sleep": ways |= 1 << CInt(CFUSE_ASLEEP.rawValue)
+            case "look": ways |= 1 << CInt(CFUSE_LOOKING.rawValue)
+            case "beside": ways |= 1 << CInt(CFUSE_BESIDE.rawValue)
+            default: throw Wrong("wait is of sleep, look, beside, joined by +; not \(word)")
+            }
+        }
+        return ways
+    }
+
     private mutating func read(_ key: String, _ value: String?) throws(Wrong) {
         func needed() throws(Wrong) -> String {
             guard let value, !value.isEmpty else { throw Wrong("option \(key) needs a value") }
@@ -162,6 +180,7 @@ struct Options {
         case "noatime": attributes.insert(.noAccessTime)
         case "threads": threads = max(1, min(64, try number()))
         case "spin": spin = min(1000, try number())
+        case "wait": ways = try Self.ways(try needed())
         case "links": links = Self.path(try needed())
         case "nopassthrough": passesThrough = false
         case "volatile": isVolatile = true

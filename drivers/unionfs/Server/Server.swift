@@ -9,6 +9,7 @@ struct Server {
     let union: UnionFS
     let session: OpaquePointer
     private let device: CInt
+    private let ways: CInt
     private let spin: CInt
     /// Descriptors of the connection for those who help.
     private var clones: [CInt] = []
@@ -26,6 +27,7 @@ struct Server {
         self.session = session
         union.session = session
         self.device = device
+        ways = options.ways
         spin = CInt(options.spin)
     }
 
@@ -75,7 +77,7 @@ struct Server {
             )
             if result != 0 { work.release() }
         }
-        cfuse_end(cfuse_serve(session, device, spin, clones.isEmpty ? 0 : 1) == 0 ? 0 : 1)
+        cfuse_end(cfuse_serve(session, device, ways, spin, clones.isEmpty ? 0 : 1) == 0 ? 0 : 1)
     }
 }
 

@@ -3,65 +3,104 @@
 import CFuse
 import Testing
 
-/// When a server looks for requests instead of sleeping.
+/// In which way a server waits for requests.
 struct PaceTests {
     private static let window = Int(CFUSE_PACE_WINDOW)
+    private static let all: CInt = 1 << CInt(CFUSE_WAYS.rawValue) - 1
 
-    /// Windows of answers `asleep` or `looking` ns after each other; for which of them requests were looked for.
-    private func run(
-        _ pace: inout cfuse_pace,
-        _ windows: Int,
-        asleep: Int64,
-        looking: Int64
-    ) -> [Bool] {
+    /// Nanoseconds from answer to answer in each of the ways.
+    private typealias Periods = (asleep: Int64, looking: Int64, beside: Int64)
+
+    private func period(_ pace: cfuse_pace, _ periods: Periods) -> Int64 {
+        switch pace.way {
+        case CFUSE_LOOKING: periods.looking
+        case CFUSE_BESIDE: periods.beside
+        default: periods.asleep
+        }
+    }
+
+    /// Windows of requests; in which way each was waited for.
+    private func run(_ pace: inout cfuse_pace, _ windows: Int, _ periods: Periods) -> [cfuse_way] {
         (0..<windows).map { _ in
-            let looks = pace.looks != 0
+            let way = pace.way
             for request in 1...Self.window {
-                let changes = cfuse_learn(&pace, looks ? looking : asleep) != 0
+                let changes = cfuse_learn(&pace, period(pace, periods)) != 0
                 if request < Self.window { #expect(!changes) }
-                #expect(changes == ((pace.looks != 0) != looks))
+                #expect(changes == (pace.way != way))
             }
-            return looks
+            return way
         }
     }
 
     @Test func sleepsWhereRequestsComeSoonAllTheSame() {
-        var pace = cfuse_pace_of(50_000)
-        #expect(!run(&pace, 500, asleep: 10_000, looking: 1_000).contains(true))
+        var pace = cfuse_pace_of(Self.all, 50_000)
+        #expect(!run(&pace, 500, (10_000, 1_000, 1_000)).contains { $0 != CFUSE_ASLEEP })
     }
 
-    @Test func neverLooksWithoutTime() {
-        var pace = cfuse_pace_of(0)
-        #expect(!run(&pace, 500, asleep: 40_000, looking: 1_000).contains(true))
+    @Test func staysWithWhatIsAllowed() {
+        for ways: CInt in 0..<8 {
+            var pace = cfuse_pace_of(ways, 50_000)
+            let used = run(&pace, 500, (40_000, 20_000, 25_000))
+            for way in [CFUSE_LOOKING, CFUSE_BESIDE] {
+                #expect(used.contains(way) == (ways & 1 << CInt(way.rawValue) != 0))
+            }
+        }
+        var pace = cfuse_pace_of(Self.all, 0)
+        #expect(!run(&pace, 500, (40_000, 1_000, 30_000)).contains(CFUSE_LOOKING))
     }
 
-    @Test func looksAsLongAsItHelps() {
-        var pace = cfuse_pace_of(50_000)
-        let helped = run(&pace, 1000, asleep: 20_000, looking: 10_000)
-        #expect(helped[..<2] == [false, true])
-        // It sleeps now and then, to see whether it still does.
-        #expect((10...30).contains(helped.count { !$0 }))
-        let vain = run(&pace, 2000, asleep: 20_000, looking: 18_000)
-        #expect(vain.suffix(1000).count { $0 } < 20)
-        #expect(run(&pace, 1000, asleep: 20_000, looking: 10_000).suffix(500).count { $0 } > 480)
+    @Test func sleepsOnlyToBeginWithWhereItShouldNot() {
+        var pace = cfuse_pace_of(1 << CInt(CFUSE_BESIDE.rawValue), 50_000)
+        let ways = run(&pace, 500, (5_000, 1_000, 90_000))
+        #expect(ways.first == CFUSE_ASLEEP && !ways.dropFirst().contains { $0 != CFUSE_BESIDE })
+    }
+
+    @Test(arguments: [
+        (Periods(40_000, 20_000, 60_000), CFUSE_LOOKING), (Periods(40_000, 20_000, 25_000), CFUSE_BESIDE),
+        (Periods(40_000, 20_000, 10_000), CFUSE_BESIDE), (Periods(40_000, 36_000, 45_000), CFUSE_ASLEEP),
+    ])
+    func findsTheBest(_ periods: (asleep: Int64, looking: Int64, beside: Int64), _ best: cfuse_way) {
+        var pace = cfuse_pace_of(Self.all, 50_000)
+        #expect(run(&pace, 1000, periods).suffix(900).count { $0 == best } > 800)
+        // When all has changed, so does it.
+        _ = run(&pace, 1000, (20_000, 100_000, 100_000))
+        #expect(run(&pace, 500, (20_000, 100_000, 100_000)).count { $0 == CFUSE_ASLEEP } > 480)
+        _ = run(&pace, 600, periods)
+        #expect(run(&pace, 900, periods).count { $0 == best } > 800)
+    }
+
+    @Test func proofsOfLookingAreRepeated() {
+        var pace = cfuse_pace_of(0b011, 50_000)
+        let asleep = run(&pace, 1000, (20_000, 5_000, 1)).count { $0 == CFUSE_ASLEEP }
+        #expect((10...30).contains(asleep))
     }
 
     @Test func triesAgainEverMoreSeldomWhatWasInVain() {
-        var pace = cfuse_pace_of(50_000)
-        let looks = run(&pace, 1000, asleep: 20_000, looking: 40_000)
-        let tries = looks.indices.dropFirst().filter { looks[$0] && !looks[$0 - 1] }
-        #expect(zip(tries, tries.dropFirst()).map { $1 - $0 }.prefix(6) == [10, 18, 34, 66, 130, 130])
+        var pace = cfuse_pace_of(0b011, 50_000)
+        let ways = run(&pace, 2500, (20_000, 40_000, 1))
+        let tries = ways.indices.dropFirst().filter { ways[$0] != ways[$0 - 1] && ways[$0] == CFUSE_LOOKING }
+        #expect(
+            zip(tries, tries.dropFirst()).map { $1 - $0 }.prefix(8) == [10, 18, 34, 66, 130, 258, 514, 514]
+        )
+    }
+
+    @Test func givesUpAtOnce() {
+        var pace = cfuse_pace_of(0b101, 50_000)
+        _ = run(&pace, 5, (20_000, 1, 10_000))
+        #expect(pace.way == CFUSE_BESIDE)
+        cfuse_give_up(&pace)
+        #expect(pace.way == CFUSE_ASLEEP)
+        let ways = run(&pace, 20, (20_000, 1, 10_000))
+        #expect(ways.prefix(8).allSatisfy { $0 == CFUSE_ASLEEP } && ways.last == CFUSE_BESIDE)
     }
 
     @Test func sleepsAfterAPause() {
-        var pace = cfuse_pace_of(50_000)
-        _ = run(&pace, 5, asleep: 20_000, looking: 10_000)
-        #expect(pace.looks != 0)
-        #expect(cfuse_learn(&pace, 1_000_000_000) == 1)
-        #expect(pace.looks == 0)
+        var pace = cfuse_pace_of(Self.all, 50_000)
+        _ = run(&pace, 8, (20_000, 10_000, 40_000))
+        #expect(pace.way == CFUSE_LOOKING)
         // Somebody who had the processor for some milliseconds is no pause.
-        _ = run(&pace, 5, asleep: 20_000, looking: 10_000)
-        #expect(pace.looks != 0)
         #expect(cfuse_learn(&pace, 4_000_000) == 0)
+        #expect(cfuse_learn(&pace, 1_000_000_000) == 1)
+        #expect(pace.way == CFUSE_ASLEEP)
     }
 }

@@ -18,7 +18,7 @@ import Testing
 )
 struct UnionLifeTests {
     /// The server of the mount whose first process is `$keeper`; functions of scripts.
-    private static let server = """
+    static let server = """
         start() {
             "$PROGRAM" -f -o "lowerdir=lower,upperdir=upper,workdir=work,allow_other${1:+,$1}" mnt & keeper=$!
             trap 'umount -l mnt 2>/dev/null || true' EXIT
@@ -66,7 +66,7 @@ struct UnionLifeTests {
             n=1 done=0
             while [ $done = 0 ]; do
                 rm -rf upper work; mkdir upper work
-                start threads=1,spin=0; old=; server; old=$server
+                start threads=1,wait=sleep; old=; server; old=$server
                 ls -lR mnt > /dev/null; look > /dev/null
                 strace -qq -f -o /dev/null -e trace=$calls -e inject=$calls:signal=KILL:when=$n -p $old 2>/dev/null & tracer=$!
                 await is_traced $old
@@ -125,7 +125,7 @@ struct UnionLifeTests {
 
     /// What one program does, in a directory of its own and one of a layer below, until the file `enough` is there; then
     /// it says which names should be left.
-    private static let load = """
+    static let load = """
         import mmap, os, random, sys
         number = int(sys.argv[1])
         rng = random.Random(number)

@@ -18,10 +18,10 @@ enum cfuse_feature {
 struct fuse_session *cfuse_session_new(const struct fuse_lowlevel_ops *ops, void *userdata, int device, int wanted);
 
 /* Serves requests that come by `device` until the mount is gone (0) or reading fails (-errno). One thread does this, since
- * most often it is best where the program runs that asks. `spin` is for how many microseconds at most it looks for the next
- * request before it sleeps, where that helps (cfuse_pace.h). With `has_help`, helpers come in when several programs ask at
+ * most often it is best where the program runs that asks. It waits for requests in whichever of `ways` (bits of cfuse_way)
+ * is best, looking for `look_time` microseconds at most. With `has_help`, helpers come in when several programs ask at
  * once. */
-int cfuse_serve(struct fuse_session *session, int device, int spin, int has_help);
+int cfuse_serve(struct fuse_session *session, int device, int ways, int look_time, int has_help);
 
 /* Serves, as helper `number` of 0 and more, whenever more than that many requests take long, or many come. */
 int cfuse_help(struct fuse_session *session, int device, int number);

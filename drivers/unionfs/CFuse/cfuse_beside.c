@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "cfuse_beside.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    FOLLOWS_AFTER = 4, /* requests of another program */
+    LOOKS_AFTER = 64,  /* requests, where the program is now */
+    PATIENCE = 1000000, /* of the guard, in ns */
+    LONGEST_WAIT = 10,  /* for a request, in those */
+};
+
+static struct {
+    /* Held by who moves the server; by one beside its caller only as long as that takes. */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int may;
+    int device;
+    pid_t server;
+    clockid_t time;
+    /* Where the server may run anyhow. */
+    cpu_set_t processors;
+    int processor;
+    /* The caller, its requests in a row, and those since it was looked where it is. */
+    uint32_t caller;
+    int row, since;
+    /* What the guard looks at. */
+    int is_beside, is_serving, was_held_up;
+    uint64_t served;
+} place = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static int set_policy(pid_t thread, int policy)
+{
+    struct sched_param parameters = {0};
+    return sched_setscheduler(thread, policy, &parameters);
+}
+
+/* The content of a thread's `stat` after its name; NULL if there is none. */
+static const char *thread_status(long thread, char *buffer, size_t size)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%ld/stat", thread);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return NULL;
+    ssize_t count = read(fd, buffer, size - 1);
+    close(fd);
+    if (count <= 0) return NULL;
+    buffer[count] = 0;
+    const char *end = strrchr(buffer, ')');
+    return end && end[1] == ' ' ? end + 2 : NULL;
+}
+
+static int processor_of(uint32_t thread)
+{
+    enum { STATE = 3, PROCESSOR = 39 };
+    char buffer[1024];
+    const char *field = thread_status(thread, buffer, sizeof buffer);
+    for (int number = STATE; field && number < PROCESSOR; number++) {
+        field = strchr(field, ' ');
+        if (field) field++;
+    }
+    return field ? atoi(field) : -1;
+}
+
+/* Whether the server could go on if it had a processor, and somebody waits for that. */
+static int is_held_up(void)
+{
+    char buffer[1024];
+    const char *status = thread_status(place.server, buffer, sizeof buffer);
+    if (!status || *status != 'R') return 0;
+    if (__atomic_load_n(&place.is_serving, __ATOMIC_SEQ_CST)) return 1;
+    struct pollfd request = {.fd = place.device, .events = POLLIN};
+    return poll(&request, 1, 0) > 0;
+}
+
+int cfuse_is_beside(void) { return __atomic_load_n(&place.is_beside, __ATOMIC_SEQ_CST); }
+
+static int64_t processor_time(void)
+{
+    struct timespec time;
+    if (clock_gettime(place.time, &time)) return 0;
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+/* With the lock held. */
+static void go_back(void)
+{
+    if (!cfuse_is_beside()) return;
+    set_policy(place.server, SCHED_OTHER);
+    sched_setaffinity(place.server, sizeof place.processors, &place.processors);
+    __atomic_store_n(&place.is_beside, 0, __ATOMIC_SEQ_CST);
+}
+
+/* Until there was no request for long. */
+static void watch(void)
+{
+    const struct timespec patience = {.tv_nsec = PATIENCE};
+    for (int waited = 1;; waited++) {
+        uint64_t served = __atomic_load_n(&place.served, __ATOMIC_SEQ_CST);
+        int64_t time = processor_time();
+        nanosleep(&patience, NULL);
+        if (!cfuse_is_beside()) return;
+        if (__atomic_load_n(&place.served, __ATOMIC_SEQ_CST) != served) {
+            waited = 0;
+        } else if (processor_time() - time < PATIENCE / 2 && is_held_up()) {
+            /* It may hold the lock. */
+            set_policy(place.server, SCHED_OTHER);
+            __atomic_store_n(&place.was_held_up, 1, __ATOMIC_SEQ_CST);
+        }
+        /* If it holds the lock, it may have to be helped first. */
+        if (waited < LONGEST_WAIT || pthread_mutex_trylock(&place.lock)) continue;
+        go_back();
+        pthread_mutex_unlock(&place.lock);
+        return;
+    }
+}
+
+static void *guard(void *unused)
+{
+    (void)unused;
+    /* Not everybody comes back from there. */
+    if (set_policy(0, SCHED_IDLE) || set_policy(0, SCHED_OTHER)) return NULL;
+    __atomic_store_n(&place.may, 1, __ATOMIC_SEQ_CST);
+    for (;;) {
+        pthread_mutex_lock(&place.lock);
+        while (!cfuse_is_beside()) pthread_cond_wait(&place.changed, &place.lock);
+        pthread_mutex_unlock(&place.lock);
+        watch();
+    }
+}
+
+void cfuse_start_guard(int device)
+{
+    if (sched_getscheduler(0) != SCHED_OTHER) return;
+    if (pthread_getcpuclockid(pthread_self(), &place.time)) return;
+    place.device = device;
+    place.server = (pid_t)syscall(SYS_gettid);
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, guard, NULL) == 0) pthread_detach(thread);
+}
+
+static int bind_to(int processor)
+{
+    if (processor < 0 || processor >= CPU_SETSIZE || !CPU_ISSET(processor, &place.processors)) return 0;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(processor, &one);
+    if (sched_setaffinity(0, sizeof one, &one)) return 0;
+    place.processor = processor;
+    return 1;
+}
+
+/* With the lock held. */
+static int go(uint32_t caller)
+{
+    /* Somebody may have given it other processors since. */
+    if (sched_getaffinity(0, sizeof place.processors, &place.processors)) return 0;
+    if (!bind_to(processor_of(caller))) return 0;
+    place.caller = caller;
+    place.row = FOLLOWS_AFTER;
+    place.since = 0;
+    __atomic_store_n(&place.was_held_up, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&place.is_beside, 1, __ATOMIC_SEQ_CST);
+    pthread_cond_broadcast(&place.changed);
+    return 1;
+}
+
+int cfuse_go_beside(uint32_t caller)
+{
+    if (!caller || !__atomic_load_n(&place.may, __ATOMIC_SEQ_CST)) return 0;
+    pthread_mutex_lock(&place.lock);
+    int is_there = go(caller);
+    pthread_mutex_unlock(&place.lock);
+    if (!is_there) return 0;
+    if (set_policy(0, SCHED_IDLE)) cfuse_leave();
+    /* The guard may have seen nobody come for long, before there was anything to go back from. */
+    if (!cfuse_is_beside()) set_policy(0, SCHED_OTHER);
+    return cfuse_is_beside();
+}
+
+void cfuse_leave(void)
+{
+    if (!cfuse_is_beside()) return;
+    set_policy(0, SCHED_OTHER);
+    pthread_mutex_lock(&place.lock);
+    go_back();
+    pthread_mutex_unlock(&place.lock);
+}
+
+int cfuse_stay_beside(uint32_t caller)
+{
+    if (__atomic_load_n(&place.was_held_up, __ATOMIC_SEQ_CST)) return 0;
+    if (!caller) return 1;
+    place.row = caller == place.caller ? place.row + 1 : 1;
+    place.since++;
+    int is_new = place.caller != caller;
+    place.caller = caller;
+    if (is_new || (place.row != FOLLOWS_AFTER && place.since < LOOKS_AFTER)) return 1;
+    place.since = 0;
+    int processor = processor_of(caller);
+    if (processor < 0 || processor == place.processor) return 1;
+    pthread_mutex_lock(&place.lock);
+    int is_there = cfuse_is_beside() && bind_to(processor);
+    pthread_mutex_unlock(&place.lock);
+    return is_there;
+}
+
+void cfuse_begin_service(void)
+{
+    __atomic_add_fetch(&place.served, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&place.is_serving, 1, __ATOMIC_RELEASE);
+}
+
+void cfuse_end_service(void) { __atomic_store_n(&place.is_serving, 0, __ATOMIC_RELEASE); }
