@@ -35,7 +35,7 @@ struct UnionFaultTests {
             n=1 done=0
             while [ $done = 0 ]; do
                 rm -rf upper work; mkdir upper work
-                "$PROGRAM" -f -o norestart,threads=1,spin=0,lowerdir=lower,upperdir=upper,workdir=work mnt 2>/dev/null & server=$!
+                "$PROGRAM" -f -o norestart,threads=1,wait=sleep,lowerdir=lower,upperdir=upper,workdir=work mnt 2>/dev/null & server=$!
                 await mountpoint -q mnt
                 ls -lR mnt > /dev/null; look > /dev/null
                 strace -qq -f -o /dev/null -e trace=$calls -e inject=$calls:signal=KILL:when=$n -p $server 2>/dev/null & tracer=$!
@@ -72,6 +72,50 @@ struct UnionFaultTests {
             until umount small 2> err; do
                 tries=$((tries + 1)); [ $tries -lt 600 ] || fail "$(cat err)"; sleep 0.1
             done
+            """
+        )
+    }
+
+    /// A disk that fails under the layers: the program sees it, nothing changes, and the server goes on.
+    @Test(arguments: [
+        "copy_file_range,ioctl,pread64,pwrite64,write", "linkat,renameat2", "openat", "newfstatat",
+        "fchownat,fchmodat,utimensat",
+    ])
+    func passesErrorsOn(_ calls: String) throws {
+        try Union().run(
+            """
+            head -c 300000 /dev/urandom > lower/file; cp lower/file pristine
+            "$PROGRAM" -f -o norestart,lowerdir=lower,upperdir=upper,workdir=work mnt & server=$!
+            await mountpoint -q mnt
+            strace -qq -f -o /dev/null -e trace=\(calls) -e inject=\(calls):error=EIO -p $server 2>/dev/null & tracer=$!
+            await is_traced $server
+            refused sh -c 'echo more >> mnt/file'
+            untrace
+            grep -q 'Input/output error' err || grep -q 'I/O error' err || fail "$(cat err)"
+            same "$(find upper work/stage -mindepth 1)" '' left
+            cmp mnt/file pristine; cmp lower/file pristine
+            echo more >> mnt/file; same "$(tail -c 5 mnt/file)" more "what was appended"; cmp lower/file pristine
+            umount mnt; wait $server || fail "the server ended with $?"
+            """
+        )
+    }
+
+    /// Somebody changes a layer, which nobody should: programs see an error or the change, and all else goes on.
+    @Test func goesOnWhenALayerChanges() throws {
+        try Union().run(
+            """
+            mkdir lower/d lower/e; echo text | tee lower/file lower/d/file lower/e/file lower/kept > /dev/null
+            union; ls -lR mnt > /dev/null
+            rm -r lower/file lower/d; rm -r lower/e; echo file > lower/e
+            for name in file d/file e/file; do
+                refused cat mnt/$name; refused sh -c "echo more >> mnt/$name"
+                refused chmod 600 mnt/$name; mv mnt/$name mnt/moved 2>/dev/null || true
+            done
+            ls -R mnt > /dev/null 2>&1 || true; rm -r mnt/d mnt/e 2>/dev/null || true
+            same "$(cat mnt/kept)" text "what did not change"
+            echo more >> mnt/kept; mkdir mnt/made; mv mnt/kept mnt/made/kept
+            unmount
+            union; same "$(cat mnt/made/kept | tr '\\n' ' ')" "text more " "what was written"; unmount
             """
         )
     }
