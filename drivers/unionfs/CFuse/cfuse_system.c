@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -188,6 +189,8 @@ int cfuse_lock(int fd)
     if (flock(fd, LOCK_EX | LOCK_NB) == 0) return 1;
     return errno == EWOULDBLOCK ? 0 : -errno;
 }
+
+void cfuse_trim_memory(void) { malloc_trim(0); }
 
 int cfuse_fork(void) { RESULT(fork()); }
 

@@ -33,6 +33,7 @@ enum Session {
             if let list {
                 for index in 0..<count { union(request).forget(list[index].ino, list[index].nlookup) }
             }
+            union(request).giveBack()
             fuse_reply_none(request)
         }
         operations.statfs = { request, _ in

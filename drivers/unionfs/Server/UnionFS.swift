@@ -54,6 +54,8 @@ final class UnionFS: @unchecked Sendable {
     var openParts = 0
     var completeDirectories: [UInt64: Node] = [:]
     var completeNames = 0
+    /// Nodes that went since memory was given back.
+    private var dropped = 0
     let mostParts: Int
     let mostNames = 300_000
 
@@ -152,6 +154,7 @@ final class UnionFS: @unchecked Sendable {
         while let node = pending.popLast() {
             guard node.isIdle, nodes[node.id] === node else { continue }
             nodes[node.id] = nil
+            dropped &+= 1
             journal?.forget(node.id)
             letGo(node)
             if let key = node.key, groups[key] === node { groups[key] = nil }
@@ -270,5 +273,20 @@ final class UnionFS: @unchecked Sendable {
         }
         if completeDirectories.isEmpty { completeNames = 0 }
         if journal?.isLong ?? false { rewriteJournal() }
+    }
+
+    /// Gives memory back to the system when most of what the kernel knew is forgotten.
+    func giveBack() {
+        tables.lock()
+        let isMuch = dropped > 20_000 && dropped > nodes.count
+        if isMuch { dropped = 0 }
+        tables.unlock()
+        guard isMuch else { return }
+        tree.write()
+        defer { tree.unlock() }
+        // A dictionary never gets smaller by itself.
+        nodes = nodes.filter { _ in true }
+        rewriteJournal()
+        cfuse_trim_memory()
     }
 }

@@ -54,6 +54,9 @@ int cfuse_ioctl(int fd, unsigned int command, void *data);
 /* 1 taken, 0 held by somebody else. */
 int cfuse_lock(int fd);
 
+/* Gives what was freed back to the system. */
+void cfuse_trim_memory(void);
+
 /* fork(2), which Swift leaves out; before there are threads. */
 int cfuse_fork(void);
 
