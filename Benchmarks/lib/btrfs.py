@@ -43,6 +43,7 @@ def apply_changes(root, directories=330):
 def fresh_commit(engine, container, *flags):
     """Seconds of a commit that finds no image of an earlier one."""
     subprocess.run([*engine, "rmi", "-f", "committed"], **NULL)
+    os.sync()  # What others left to be written is not this one's work.
     return paired.spawn([*engine, "commit", *flags, container, "committed"])
 
 
