@@ -151,3 +151,18 @@ package enum Need: Sendable, CustomStringConvertible {
         .map { String(decoding: $0, as: UTF8.self) }
     }
 }
+
+extension Need {
+    /// A kernel with device-mapper.
+    package static let deviceMapper = Need.kernel(
+        "device-mapper",
+        unmet: {
+            do throws(SystemError) {
+                _ = try Files.open("/dev/mapper/control", O_RDWR)
+                return nil
+            } catch {
+                return "/dev/mapper/control: \(error.errno)"
+            }
+        }
+    )
+}
