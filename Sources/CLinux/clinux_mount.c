@@ -18,7 +18,8 @@ _Static_assert(sizeof(struct clinux_mount_attr) == 32, "mount_attr layout change
 enum { SET_FLAG = 0, SET_STRING = 1, SET_FD = 5, CMD_CREATE = 6 };
 
 const uint64_t CLINUX_MOUNT_ATTR_RDONLY = 0x1, CLINUX_MOUNT_ATTR_NOSUID = 0x2, CLINUX_MOUNT_ATTR_NODEV = 0x4,
-               CLINUX_MOUNT_ATTR_NOEXEC = 0x8, CLINUX_MOUNT_ATTR_NOATIME = 0x10, CLINUX_MOUNT_ATTR_IDMAP = 0x100000;
+               CLINUX_MOUNT_ATTR_NOEXEC = 0x8, CLINUX_MOUNT_ATTR_NOATIME = 0x10,
+               CLINUX_MOUNT_ATTR_STRICTATIME = 0x20, CLINUX_MOUNT_ATTR_IDMAP = 0x100000;
 const unsigned int CLINUX_OPEN_TREE_CLONE = 1, CLINUX_AT_RECURSIVE = 0x8000;
 
 int clinux_fsopen(const char *type)

@@ -13,6 +13,8 @@ package enum DetachedMount {
         package static let noDevices = Attributes(rawValue: CLINUX_MOUNT_ATTR_NODEV)
         package static let noExec = Attributes(rawValue: CLINUX_MOUNT_ATTR_NOEXEC)
         package static let noAccessTime = Attributes(rawValue: CLINUX_MOUNT_ATTR_NOATIME)
+        /// Each access counts, not only the first of a day.
+        package static let strictAccessTime = Attributes(rawValue: CLINUX_MOUNT_ATTR_STRICTATIME)
         /// All bits of the ways to keep access times (MOUNT_ATTR__ATIME); one way is set by clearing them first.
         fileprivate static let accessTimes = Attributes(rawValue: 0x70)
     }
@@ -80,7 +82,7 @@ package enum DetachedMount {
         on mount: CInt,
         recursive: Bool = false
     ) throws(SystemError) {
-        let cleared = attributes.contains(.noAccessTime) ? cleared.union(.accessTimes) : cleared
+        let cleared = attributes.isDisjoint(with: .accessTimes) ? cleared : cleared.union(.accessTimes)
         try system("mount_setattr") {
             clinux_mount_setattr(mount, recursive ? 1 : 0, attributes.rawValue, cleared.rawValue, 0, -1)
         }

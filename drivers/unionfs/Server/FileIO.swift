@@ -23,11 +23,9 @@ extension UnionFS {
         var handle: Handle
         if writes {
             let kept = flags & (O_SYNC | O_DSYNC | CFUSE_O_NOATIME | (truncates ? O_TRUNC : 0))
-            // Reading too: the kernel fills a page before it writes a part of it.
-            var fd = try? place.open(O_RDWR | kept)
-            if fd == nil { fd = try place.open(flags & O_ACCMODE | kept) }
+            let fd = try openData(place, flags, kept)
             if truncates, cfuse_drops_set_ids() != 0 { try dropSetIDs(place) }
-            handle = makeHandle(node, flags: flags, fd: fd ?? -1)
+            handle = makeHandle(node, flags: flags, fd: fd)
         } else {
             handle = makeHandle(node, flags: flags, fd: -1)
         }
@@ -38,6 +36,16 @@ extension UnionFS {
             throw error
         }
         return handle
+    }
+
+    /// The content of a file that is opened for writing.
+    private func openData(_ place: Place, _ flags: CInt, _ kept: CInt) throws(Failure) -> CInt {
+        // Reading too: the kernel fills a page before it writes a part of it.
+        if let fd = try? place.open(O_RDWR | kept) { return fd }
+        // A file that may only be appended to cannot be opened otherwise.
+        let appends = flags & O_APPEND
+        if appends != 0, let fd = try? place.open(O_RDWR | appends | kept) { return fd }
+        return try place.open(flags & O_ACCMODE | appends | kept)
     }
 
     /// FLUSH, which comes when a descriptor is closed: what was written through a mapping shows in the times.
@@ -87,7 +95,9 @@ extension UnionFS {
         guard let handle = handles[id] else { throw Failure(EBADF) }
         if handle.fd < 0 {
             let kept = handle.flags & (O_SYNC | O_DSYNC)
-            handle.fd = try place(of: handle.node).open((handle.isWritable ? O_RDWR : O_RDONLY) | kept)
+            let place = try place(of: handle.node)
+            handle.fd =
+                try handle.isWritable ? openData(place, handle.flags, kept) : place.open(O_RDONLY | kept)
         }
         return handle.fd
     }

@@ -22,6 +22,12 @@ enum Assembly {
         for lower in lowers { opened.append(try open("lowerdir", lower)) }
         let isWritable = options.upper != nil && !options.isReadOnly
         try checkOverlaps(opened, options)
+        var (work, inodes): (CInt, InodeMap?) = (-1, nil)
+        if isWritable, let name = options.work {
+            work = try openWork(name, beside: opened[0])
+            (opened[0].fd, work) = keepingTimes(upper: opened[0].fd, work: work, options)
+            (work, inodes) = try prepare(work, name)
+        }
         var devices: [DeviceNumber] = []
         let layers = opened.enumerated().map { index, layer in
             let known = devices.firstIndex(of: layer.status.device)
@@ -32,10 +38,6 @@ enum Assembly {
                 isUpper: isWritable && index == 0,
                 readsOverlayForm: options.readsOverlayForm && !(isWritable && index == 0)
             )
-        }
-        var (work, inodes): (CInt, InodeMap?) = (-1, nil)
-        if isWritable, let name = options.work {
-            (work, inodes) = try openWork(name, beside: opened[0])
         }
         var limit = rlimit()
         getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
@@ -53,18 +55,6 @@ enum Assembly {
         } catch {
             throw Refusal("open the layers: \(Errno(rawValue: error.code))")
         }
-    }
-
-    /// The directory by a mount of its own, as overlays hold their layers.
-    ///
-    /// So whoever unmounts the union may at once unmount what its layers lie on. Where that is not allowed, the directory
-    /// itself.
-    private static func heldApart(_ directory: CInt, _ options: Options) -> CInt {
-        guard options.device == nil, let clone = try? DetachedMount.clone("", below: directory) else {
-            return directory
-        }
-        cfuse_close(directory)
-        return clone.release()
     }
 
     private static func notes(of layer: String, _ options: Options) -> FilePath? {
@@ -117,7 +107,7 @@ enum Assembly {
     private static func openWork(
         _ name: String,
         beside upper: (fd: CInt, status: FileStatus, name: String)
-    ) throws -> (CInt, InodeMap) {
+    ) throws -> CInt {
         let (fd, status, _) = try open("workdir", name)
         if status.device != upper.status.device {
             throw Refusal("workdir \(name) is on another file system than upperdir \(upper.name)")
@@ -129,9 +119,13 @@ enum Assembly {
         {
             throw Refusal("workdir \(name) and upperdir \(upper.name) must be separate directories")
         }
+        return fd
+    }
+
+    private static func prepare(_ work: CInt, _ name: String) throws -> (CInt, InodeMap) {
         do {
-            let stage = try WorkDirectory.open(fd)
-            return (stage, try InodeMap(in: fd))
+            let stage = try WorkDirectory.open(work)
+            return (stage, try InodeMap(in: work))
         } catch let error as SystemError {
             let isBusy = error.errno == .resourceBusy
             throw Refusal(

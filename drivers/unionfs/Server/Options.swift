@@ -47,7 +47,7 @@ struct Options {
         usage: strata-unionfs [SOURCE] MOUNTPOINT -o lowerdir=DIR[:DIR...][,upperdir=DIR,workdir=DIR][,OPTION...]
           -f          stay in the foreground
           -o OPTIONS  ro, rw, allow_other, default_permissions, fsname=NAME, nosuid, nodev, noexec, noatime,
-                      threads=N, nopassthrough, volatile (nothing is synced), layerform=aufs (overlay file systems'
+                      strictatime, threads=N, nopassthrough, volatile (nothing is synced), layerform=aufs (overlay file systems'
                       marks are data), redirect_dir=off (renaming a directory of a lower layer is EXDEV),
                       wait=sleep+look+beside (the ways to wait for a request: looking for more of them takes a
                       processor; beside is on that of the program that asks), spin=MICROSECONDS (to look at most),
@@ -177,7 +177,13 @@ struct Options {
         case "suid": attributes.remove(.noSetUID)
         case "dev": attributes.remove(.noDevices)
         case "exec": attributes.remove(.noExec)
-        case "noatime": attributes.insert(.noAccessTime)
+        case "noatime":
+            attributes.insert(.noAccessTime)
+            attributes.remove(.strictAccessTime)
+        case "strictatime":
+            attributes.insert(.strictAccessTime)
+            attributes.remove(.noAccessTime)
+        case "atime", "relatime": attributes.subtract([.noAccessTime, .strictAccessTime])
         case "threads": threads = max(1, min(64, try number()))
         case "spin": spin = min(1000, try number())
         case "wait": ways = try Self.ways(try needed())

@@ -30,7 +30,15 @@ extension UnionFS {
         let (directory, slot) = try existing(name, in: parent)
         let node = try self.node(at: slot, in: directory)
         guard node.isDirectory, let own = node.directory else { throw Failure(ENOTDIR) }
-        try checkEmpty(node)
+        do throws(Failure) {
+            try checkEmpty(node)
+        } catch {
+            // That nothing may be removed here is said first. This never removes a directory.
+            if own.hasUpper, cfuse_unlink(try descriptor(of: directory, layer: 0), name.bytes) == -EPERM {
+                throw Failure(EPERM)
+            }
+            throw error
+        }
         try bringUp(directory)
         let upper = try descriptor(of: directory, layer: 0)
         let entry = try entryForChange(name, directory)

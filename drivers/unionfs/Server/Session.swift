@@ -364,7 +364,8 @@ extension UnionFS {
         file.noflush = handle.isPassthrough && handle.flags & O_ACCMODE == O_RDWR ? 0 : 1
         if !handle.isPassthrough {
             tables.lock()
-            file.keep_cache = handle.node.isCacheStale ? 0 : 1
+            // Only what is read from the layer counts as an access.
+            file.keep_cache = handle.node.isCacheStale || countsAccesses ? 0 : 1
             handle.node.isCacheStale = false
             tables.unlock()
         }

@@ -42,6 +42,8 @@ final class UnionFS: @unchecked Sendable {
     var canCopyRange = true
     var passesThrough = false
     var isVolatile = false
+    /// Each time that a file is opened and read shows in its access time.
+    var countsAccesses = false
     var refusesDirectoryRename = false
     var session: OpaquePointer?
     /// What the server that comes after this one must know; `nil` if none would.

@@ -56,6 +56,7 @@ func serve(_ options: Options) {
         union.device = device
         union.passesThrough = options.passesThrough
         union.isVolatile = options.isVolatile
+        union.countsAccesses = options.attributes.contains(.strictAccessTime)
         union.refusesDirectoryRename = options.refusesDirectoryRename
         var server = try Server(union, device: device, options)
         if connection.isDetached { try FuseMount.attach(device, options) }

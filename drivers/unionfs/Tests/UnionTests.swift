@@ -58,6 +58,46 @@ struct UnionTests {
         )
     }
 
+    /// Layers below keep theirs, and the upper as the options say.
+    @Test func keepsAccessTimesAsAsked() throws {
+        try Union().run(
+            """
+            accessed() { stat -c %x "$1"; }
+            # Read again, when the clock of files has gone on.
+            reads() { touch tick; while ! [ tick2 -nt tick ]; do touch tick2; done; cat "$1" > /dev/null; }
+            old='2001-02-03 04:05:06.000000000 +0000'; export TZ=UTC
+            mkdir lower/d; echo text > lower/d/file; touch -a -d "$old" lower/d/file lower/d
+            echo text > upper/file; touch -a -d "$old" upper/file
+            union noatime
+            ls mnt/d > /dev/null; cat mnt/d/file mnt/file > /dev/null
+            same "$(accessed mnt/file)" "$old" noatime; same "$(accessed upper/file)" "$old" "noatime below"
+            echo new > mnt/new; mv mnt/new mnt/d/new; rm mnt/d/file; unmount
+            union strictatime
+            cat mnt/file > /dev/null; first=$(accessed mnt/file); [ "$first" != "$old" ] || fail "strictatime"
+            reads mnt/file; [ "$(accessed mnt/file)" != "$first" ] || fail "strictatime, the second time"
+            unmount
+            same "$(accessed lower/d/file)" "$old" "a file of a layer below"
+            same "$(accessed lower/d)" "$old" "a directory of a layer below"
+            """
+        )
+    }
+
+    @Test(.requires(.program("chattr"), .loopDevices)) func heedsFlagsOfFiles() throws {
+        try Union().run(
+            """
+            truncate -s 16M disk; mkfs.ext4 -q disk; mkdir small; mount -o loop disk small; mkdir small/upper small/work
+            mkdir -p lower/d/sub; echo below > lower/d/sub/file
+            "$PROGRAM" -o lowerdir=lower,upperdir=small/upper,workdir=small/work mnt
+            echo one > mnt/log; echo one > mnt/d/sub/file; chattr +a mnt/log mnt/d
+            echo two >> mnt/log; python3 -c 'import os; os.write(os.open("mnt/log", os.O_RDWR | os.O_APPEND), b"three")'
+            same "$(tr '\\n' ' ' < mnt/log)" 'one two three' "what was appended"
+            refused sh -c 'echo x > mnt/log'; refused rmdir mnt/d/sub; grep -q 'not permitted' err || fail "$(cat err)"
+            chattr -a mnt/log mnt/d; refused rmdir mnt/d/sub; grep -q 'not empty' err || fail "$(cat err)"
+            umount mnt; flock -w 60 small/work/lock true
+            """
+        )
+    }
+
     @Test func keepsInodeNumbers() throws {
         try Union().run(
             """
