@@ -2,6 +2,8 @@
 """Measures container starts. Run by Benchmarks/run, in a mount namespace of its own."""
 
 import argparse
+import atexit
+import glob
 import json
 import os
 import subprocess
@@ -47,6 +49,11 @@ def mount_run():
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
 
 
+def remove_bare_cgroups():
+    for path in glob.glob("/sys/fs/cgroup/*/strata-bare"):
+        os.rmdir(path)
+
+
 counter = 0
 
 
@@ -79,16 +86,26 @@ def main():
     tar = subprocess.Popen(["tar", "-C", f"{BENCH}/rootfs", "-c", "."], stdout=subprocess.PIPE)
     subprocess.run([*STRATA, "--storage-driver", "overlay2", "import", "-", "bench"], stdin=tar.stdout, check=True)
     ours = [*STRATA, "--storage-driver", "overlay2", "run", "--rm", "--network", "none", *LIMITS, "bench", "/bin/true"]
+    here = os.path.dirname(os.path.abspath(__file__))
+    subprocess.run(["cc", "-O2", "-o", f"{BENCH}/bare_container", f"{here}/bare_container.c"], check=True)
+    os.mkdir(f"{BENCH}/bare")
+    atexit.register(remove_bare_cgroups)
     cases = {
         "strata run --rm": lambda: paired.spawn(ours),
+        "bare C program": lambda: paired.spawn([f"{BENCH}/bare_container", f"{BENCH}/bare", f"{BENCH}/rootfs"]),
         "crun run, cgroups": crun([], f"{BENCH}/limited"),
         "crun run, no cgroups": crun(["--cgroup-manager=disabled"], f"{BENCH}/free"),
     }
-    missed = paired.report("run `true`, limits set, no network", paired.measure(cases, options.runs, warmup=3), "crun run, cgroups",
+    times = paired.measure({k: cases[k] for k in cases if k != "bare C program"}, options.runs, warmup=3)
+    missed = paired.report("run `true`, limits set, no network", times, "crun run, cgroups",
                            {"strata run --rm": ("crun run, cgroups", .5)})
     times = paired.measure({k: cases[k] for k in ("strata run --rm", "crun run, no cgroups")}, options.runs, warmup=2)
     missed += paired.report("the same against crun without cgroups", times, "crun run, no cgroups",
                             {"strata run --rm": ("crun run, no cgroups", .9)})
+
+    times = paired.measure({k: cases[k] for k in ("strata run --rm", "bare C program")}, options.runs, warmup=2)
+    missed += paired.report("the same against what it costs the kernel", times, "bare C program",
+                            {"strata run --rm": ("bare C program", 2.5)})
 
     def many_crun():
         global counter
