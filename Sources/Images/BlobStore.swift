@@ -29,21 +29,18 @@ package final class BlobStore: Sendable {
 
     package func path(of digest: Digest) -> FilePath { blobsPath.appending(digest.hex) }
 
-    /// Makes what a layout needs, if it is missing.
+    /// Makes what a layout needs, if it is missing, or cut short by a power cut.
     ///
-    /// Later only what lies in the directories is synced, so they are on disk before the file says that they are there.
+    /// Not durable by itself: `sync` and `syncNames` are.
     func establish() throws {
         let file = path.appending("oci-layout")
         let isThere = try doing("look at \(path)") {
-            try Files.status(file) != nil && Files.status(blobsPath) != nil
+            try Files.status(file)?.size == Int64(Self.layout.utf8.count) && Files.status(blobsPath) != nil
         }
         if isThere { return }
         try doing("make \(path)") {
             try Files.makeDirectories(blobsPath)
-            for directory in [blobsPath, path.appending("blobs"), path, root.path] {
-                try Files.syncDirectory(directory)
-            }
-            try Files.replace(file, with: Array(Self.layout.utf8), mode: 0o644)
+            try Files.replace(file, with: Array(Self.layout.utf8), mode: 0o644, durable: false)
         }
     }
 
@@ -166,9 +163,13 @@ package final class BlobStore: Sendable {
         }
     }
 
-    /// Returns when the names of blobs are on disk.
+    /// Returns when the names of blobs are on disk, and those of the directories that lead to them.
     func syncNames() throws {
-        try doing("sync \(blobsPath)") { try Files.syncDirectory(blobsPath) }
+        try doing("sync \(blobsPath)") {
+            for directory in [blobsPath, path.appending("blobs"), path, root.path] {
+                try Files.syncDirectory(directory)
+            }
+        }
     }
 
     func lock(_ digest: Digest, _ mode: FileLock.Mode, wait: Bool) throws -> BlobLock? {

@@ -26,12 +26,14 @@ package struct OverlayProbe: Sendable {
         }
         let form = OverlayForm(kernelEscapes: { true })
         try Self.fill(directory.raw, form: form)
-        let mount = OverlayMount(
+        var mount = OverlayMount(
             directory: scratch,
             parents: ["lower", "middle"],
             upper: ("upper", "work"),
             empty: "empty"
         )
+        // Its end would sync the whole file system.
+        mount.isVolatile = true
         let root = try mount.make(self.method)
         try expect(Files.status("deleted", below: root.raw) == nil, "a whiteout hides nothing")
         let hidden = try Files.openDirectory("hidden", below: root.raw)

@@ -138,13 +138,45 @@ struct StoreLayout {
             try system("chmod", root.string) { root.withPlatformString { chmod($0, 0o700) } }
         }
         StoreReserve(root).keep()
-        try migrate()
+        let database = root.appending("strata.db")
+        let isQuick = try doing("look at \(root)") {
+            let directory = try Files.openDirectory(root)
+            return try Files.status(database) == nil && Files.fileSystemType(directory.raw) != "btrfs"
+        }
+        // Where there are rows they are brought along: all that is missing may be the stamp. On btrfs what is synced on
+        // the way makes it give its trees the room that a full disk needs.
+        if isQuick {
+            try makeDatabase(database)
+        } else {
+            try migrate()
+        }
         try doing("make store \(root) durable") {
             for path in [root, root.removingLastComponent()] { try Files.syncDirectory(path) }
         }
         let stamp = VersionStamp.random()
         try stamp.write(root)  // commit point
         return stamp
+    }
+
+    /// Makes the rows' file under another name and syncs it once; what a kill leaves of that is made anew.
+    private func makeDatabase(_ file: FilePath) throws {
+        let draft = FilePath("\(file)-draft")
+        try doing("make \(file)") {
+            for suffix in ["", "-journal", "-wal", "-shm"] { try Files.unlink(FilePath("\(draft)\(suffix)")) }
+            // SQLite would make it 0644, and the log takes the mode of the database.
+            _ = try Files.open(draft, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
+        }
+        try Connection(draft.string, .create).makeAtOnce(Schema.migrations)
+        try doing("make \(file)") {
+            let made = try Files.open(draft, O_RDONLY | O_NOFOLLOW)
+            try system("fsync", draft.string) { fsync(made.raw) }
+            // Reading on a full disk needs these to be there. A log that lost its rows would be carried over into the new.
+            for suffix in ["-wal", "-shm"] {
+                let flags = O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW
+                _ = try Files.open(FilePath("\(file)\(suffix)"), flags, mode: 0o600)
+            }
+            try Files.rename(draft, to: file)
+        }
     }
 
     /// Brings the rows to the current layout, each step in one transaction with its number.

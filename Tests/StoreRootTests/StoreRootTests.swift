@@ -159,6 +159,44 @@ struct OpeningTests {
         #expect(try scratch.open(.write).exists)
     }
 
+    @Test(arguments: ["strata.db-draft", "strata.db-draft-journal", "strata.db-wal", "strata.db-shm"])
+    func whatAKilledMakingLeftDoesNoHarm(name: String) throws {
+        let scratch = try Scratch()
+        let root = scratch.path.appending("root")
+        try Files.makeDirectories(root)
+        let torn = [UInt8](repeating: 0x5a, count: 10_000)
+        try Files.replace(root.appending(name), with: torn, durable: false)
+        let store = try scratch.open(.write)
+        #expect(try store.database.first("SELECT count(*) FROM layers") { $0.integer(0) } == 0)
+        try store.database.transaction(durable: true) {
+            try $0.run("INSERT INTO settings VALUES ('key', 'value')")
+        }
+        let read = try scratch.open(.read).database
+        #expect(try read.first("SELECT value FROM settings") { $0.text(0) } == "value")
+        let directory = try Files.openDirectory(root)
+        let left = try Files.list(directory.raw).map { $0.name.printable }
+        #expect(left.filter { $0.contains("draft") } == [])
+    }
+
+    @Test func aStoreMadeAtOnceIsAsOneMigratedStepByStep() throws {
+        func layout(_ store: StoreRoot) throws -> [String] {
+            let tables = try store.database.query("SELECT name, sql FROM sqlite_schema ORDER BY name") {
+                "\($0.text(0)): \($0.optionalText(1) ?? "")"
+            }
+            return try tables
+                + ["user_version", "journal_mode", "page_size", "auto_vacuum", "encoding"].flatMap { name in
+                    try store.database.query("SELECT * FROM pragma_\(name)") { "\(name) \($0.text(0))" }
+                }
+        }
+        let made = try Scratch()
+        let migrated = try Scratch()
+        try Files.makeDirectories(migrated.path.appending("root"))
+        try Files.replace(migrated.path.appending("root/strata.db"), with: [], durable: false)
+        let answer = try layout(made.open(.write))
+        #expect(try answer == layout(migrated.open(.write)))
+        #expect(answer.contains("journal_mode wal") && answer.contains("user_version \(Schema.version)"))
+    }
+
     @Test func aForeignDirectoryIsNotTakenOver() throws {
         let scratch = try Scratch()
         try Files.makeDirectories(scratch.path.appending("root").appending("precious"))
