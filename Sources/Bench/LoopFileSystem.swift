@@ -34,8 +34,21 @@ struct LoopFileSystem {
             try Files.makeDirectory(place)
         }
         try Program(["mkfs.\(type)"]).run(["-q", file.string])
-        try Program(["mount"]).run(["-t", type, "-o", "loop", file.string, place.string])
+        try mount(type, file, at: place)
         return LoopFileSystem(type: type, file: file, path: place)
+    }
+
+    /// Somebody else may be trying to take the loop device that the program chose, which is busy for that moment.
+    private static func mount(_ type: String, _ file: FilePath, at place: FilePath) throws {
+        for attempt in 1... {
+            do {
+                try Program(["mount"]).run(["-t", type, "-o", "loop", file.string, place.string])
+                return
+            } catch {
+                if attempt == 20 { throw error }
+                usleep(100_000)
+            }
+        }
     }
 
     /// Not more than the disk has: a file system whose disk lies fails in ways that say nothing.
