@@ -8,7 +8,7 @@ enum Sample {
         name: "prog",
         summary: "Does things",
         flags: [
-            Flag("root", .string, "Directory of the state", environment: "PROG_TEST_ROOT"),
+            Flag("root", .string, "Directory of the state", environment: "PATH"),
             Flag("debug", "D", .bool, "Enable debug mode"),
             Flag("storage-opt", .pairs, "Driver options"),
             Flag("version", "v", .bool, "Print version and quit"),

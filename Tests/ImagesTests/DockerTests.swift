@@ -44,10 +44,10 @@ private final class Daemon {
         self.pid = pid
     }
 
-    /// Waits up to two minutes for its socket, on which it answers once it is ready; why there is none, if
+    /// Waits up to five minutes for its socket, on which it answers once it is ready; why there is none, if
     /// so.
     func problem() -> String? {
-        for _ in 0..<480 {
+        for _ in 0..<1200 {
             if access("\(runDirectory)/s", F_OK) == 0 { return nil }
             var status: Int32 = 0
             if waitpid(pid, &status, WNOHANG) == pid { break }
@@ -59,7 +59,7 @@ private final class Daemon {
 
     @discardableResult
     func docker(_ arguments: String...) throws -> String {
-        try run(["docker", "-H", host] + arguments, in: directory)
+        try run(["env", "DOCKER_BUILDKIT=0", "docker", "-H", host] + arguments, in: directory)
     }
 
     deinit {
@@ -88,7 +88,6 @@ private final class Daemon {
         let script = Array("FROM saved:1\nENV A=b\nCMD [\"x\"]\n".utf8)
         try Files.makeDirectories(box.path.appending("context"))
         try Files.replace(box.path.appending("context/Dockerfile"), with: script, durable: false)
-        setenv("DOCKER_BUILDKIT", "0", 1)
         try daemon.docker("build", "-t", "built:1", box.file("context"))
         try daemon.docker("save", "-o", box.file("docker.tar"), "saved:1", "built:1")
         let other = try Fixture()

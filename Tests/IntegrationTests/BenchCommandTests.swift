@@ -92,9 +92,10 @@ struct BenchCommandTests {
         let report = try JSON.parse(outcome.text)
         #expect(report["drivers"]?[0]?["place"]?.string == "xfs in a loop file", "\(outcome)")
         let values = try #require(report["figures"]?[0]?["results"]?.array).compactMap { $0["median"]?.int64 }
+        // The kernel may move some pages between the look at the one and at the other.
         #expect(
-            values == [8 << 20, 0],
-            "overlay2 shares the page cache of the image's file of 8 MiB, vfs does not"
+            values.count == 2 && values[0] == 8 << 20 && values[1] < 1 << 20,
+            "overlay2 shares the page cache of the image's file of 8 MiB, vfs does not: \(values)"
         )
         #expect(try names(in: directory.path).isEmpty)
     }
@@ -171,15 +172,22 @@ struct BenchCommandTests {
         #expect(outcome.errorText.split(separator: "\n").count == 1, "\(outcome)")
     }
 
-    @Test("Ctrl-C keeps what was measured and leaves nothing", .requires(.program("timeout")))
+    @Test("Ctrl-C keeps what was measured and leaves nothing")
     func interrupted() throws {
         let directory = try TemporaryDirectory()
         let strata = try Strata()
-        let outcome = try Program.run(
-            ["timeout", "--foreground", "--signal", "INT", "--preserve-status", "4", Strata.program]
-                + strata.flags
-                + ["bench", "--drivers", "overlay2", "--directory", directory.path.string]
+        let running = try strata.start(
+            "bench",
+            "--drivers",
+            "overlay2",
+            "--directory",
+            directory.path.string
         )
+        // Once it has a place to work in, it listens; then there should be something to keep.
+        #expect(try eventually { try !names(in: directory.path).isEmpty })
+        usleep(3_000_000)
+        running.signal(SIGINT)
+        let outcome = try running.wait()
         #expect(outcome.code == 130, "\(outcome)")
         #expect(outcome.text.contains("Interrupted"), "\(outcome)")
         #expect(try names(in: directory.path).isEmpty)

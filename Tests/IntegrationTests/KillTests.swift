@@ -233,7 +233,7 @@ private final class KillSweep {
         let follow = victim.withChildren ? ["-f"] : []
         let running = try Program.start(["strace"] + follow + options + command)
         // strace stays with the last of the processes.
-        for _ in 0..<200 where !victim.finish.isEmpty && !running.hasEnded {
+        for _ in 0..<6000 where !victim.finish.isEmpty && !running.hasEnded {
             usleep(50_000)
             _ = try shell(victim.finish)
         }
@@ -292,6 +292,11 @@ private final class KillSweep {
         let next = try shell(victim.next)
         if next.code != 0 { return "the next command failed: \(next)" }
         let root = strata.root.string
+        // What was killed with a process may need a moment to go.
+        let users = "find /proc/[0-9]*/fd -lname '\(root)/*' 2>/dev/null || true"
+        guard try eventually({ try shell(users).text.isEmpty }) else {
+            return "processes have the store open: \(try shell(users).text)"
+        }
         let looked = try shell(
             #"""
             strata system prune -f
@@ -324,7 +329,6 @@ private final class KillSweep {
             """#
         )
         if looked.code != 0 { return "\(looked.text)\(looked.errorText)" }
-        // What was killed with a process may need a moment to go.
         if try eventually({ try Program.run(["pgrep", "-f", mark]).code != 0 }) { return nil }
         return "processes are left: \(try Program.run(["pgrep", "-af", mark]).text)"
     }

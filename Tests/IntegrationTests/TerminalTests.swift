@@ -27,12 +27,12 @@ struct TerminalTests {
             os.setsid()
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
         child = subprocess.Popen(sys.argv[2:], stdin=slave, stdout=slave, stderr=slave, preexec_fn=own)
-        select.select([master], [], [], 60)
-        deadline = time.time() + 60
+        select.select([master], [], [], 240)
+        deadline = time.time() + 240
         while termios.tcgetattr(slave)[3] & termios.ICANON and child.poll() is None and time.time() < deadline:
             time.sleep(0.02)
         child.send_signal(getattr(signal, sys.argv[1]))
-        print(child.wait(60), termios.tcgetattr(slave)[:4] == before[:4])
+        print(child.wait(240), termios.tcgetattr(slave)[:4] == before[:4])
         """
 
     private func onTerminal(_ signal: String, _ words: [String]) throws -> Outcome {

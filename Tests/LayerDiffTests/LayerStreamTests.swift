@@ -166,7 +166,7 @@ import Testing
         )
     }
 
-    @Test(.timeLimit(.minutes(1))) func cancelling() throws {
+    @Test(.timeLimit(.minutes(10))) func cancelling() throws {
         let blob = try gzip(try writeTar([file("large", Self.large())]))
         for _ in 0..<50 {
             let stream = try Self.endless()
@@ -180,7 +180,7 @@ import Testing
     }
 
     /// A stream whose other threads hang on a consumer that stopped with an error of its own.
-    @Test(.timeLimit(.minutes(1))) func consumerFails() throws {
+    @Test(.timeLimit(.minutes(10))) func consumerFails() throws {
         struct Stop: Error {}
         let stream = try Self.endless()
         _ = try stream.next()
@@ -209,7 +209,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(1)), arguments: [true, false]) func sourceFails(compressed: Bool) throws {
+    @Test(.timeLimit(.minutes(10)), arguments: [true, false]) func sourceFails(compressed: Bool) throws {
         let tar = try writeTar([file("large", Self.large())])
         let blob = compressed ? try gzip(tar) : tar
         for count in [1, 2, 50, 1500] {
@@ -222,7 +222,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(1)), arguments: [true, false]) func blobCannotBeStored(compressed: Bool) throws
+    @Test(.timeLimit(.minutes(10)), arguments: [true, false]) func blobCannotBeStored(compressed: Bool) throws
     {
         let full = SharedFD(try Files.open("/dev/full", O_WRONLY))
         let tar = try writeTar([file("large", Self.large())])

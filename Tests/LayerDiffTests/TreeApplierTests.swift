@@ -258,10 +258,15 @@ struct TreeApplierTests {
         let items = (0..<2000).flatMap {
             [TreeItem.file("d/\($0)"), .entry("d", .opaque), .entry("d", .whiteout)]
         }
-        let start = Timestamp.now
+        func seconds() -> Int {
+            var time = timespec()
+            clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+            return time.tv_sec
+        }
+        let start = seconds()
         let tree = try OneTree([.file("d/lower")])
         try tree.apply(items)
         #expect(try tree.status("d/lower") == nil && tree.status("d/7") != nil)
-        #expect(Timestamp.now.seconds - start.seconds < 30)
+        #expect(seconds() - start < 30)
     }
 }

@@ -115,7 +115,7 @@ struct DeviceProgramTests {
     {
         let root = try BusyboxRoot()
         let spec = BusyboxRoot.spec("mknod /tmp/disk b 7 200; cat /tmp/disk; cat /dev/null && echo fine")
-        let outcome = try root.run(spec, options: StartOptions(cgroup: "/strata-test-\(getpid())"))
+        let outcome = try root.run(spec, options: StartOptions(cgroup: "/strata-test-\(getpid())-kept"))
         #expect(outcome.output.contains("not permitted") && outcome.output.hasSuffix("fine\n"), "\(outcome)")
     }
 

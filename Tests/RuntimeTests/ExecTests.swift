@@ -56,8 +56,12 @@ struct ExecTests {
     @Test func execIsInsideWithTheSameBounds() throws {
         let spec = BusyboxRoot.spec("hostname changed 2>/dev/null; sleep 100")
         let container = try sleeper(spec)
-        let script =
-            "hostname; busybox pidof sleep >/dev/null && echo sees; busybox grep -E 'CapEff|Seccomp:' /proc/self/status"
+        // The shell of the container may not have come to its sleep yet.
+        let script = """
+            hostname; i=0
+            until busybox pidof sleep >/dev/null || [ $i = 6000 ]; do i=$((i + 1)); busybox usleep 10000; done
+            [ $i = 6000 ] || echo sees; busybox grep -E 'CapEff|Seccomp:' /proc/self/status
+            """
         let answer = try exec(script, in: spec, container)
         #expect(answer.output == "box\nsees\nCapEff:\t00000000a80425fb\nSeccomp:\t2\n", "\(answer.output)")
         #expect(try exec("exit 9", in: spec, container).code == 9)
@@ -150,9 +154,14 @@ struct ExecTests {
         }
         try Files.writeAll(Array("hello\n".utf8), to: master.raw)
         let status = try container.wait()
-        var buffer = [UInt8](repeating: 0, count: 4096)
-        let count = buffer.withUnsafeMutableBytes { read(master.raw, $0.baseAddress, $0.count) }
-        let text = String(decoding: buffer[..<max(0, count)], as: UTF8.self)
+        // It comes in pieces; what follows the last is an error, since nobody has the other end.
+        var (output, count): ([UInt8], Int) = ([], 0)
+        repeat {
+            var buffer = [UInt8](repeating: 0, count: 4096)
+            count = buffer.withUnsafeMutableBytes { read(master.raw, $0.baseAddress, $0.count) }
+            output += buffer.prefix(max(0, count))
+        } while count > 0
+        let text = String(decoding: output, as: UTF8.self)
         #expect(status.code == 6)
         #expect(
             text.contains("/dev/pts/0") && text.contains("33 77") && text.contains("got hello"),

@@ -34,7 +34,7 @@ package final class LoopFileSystem: Sendable {
                 return try run(["mount", "-t", type, "-o", "loop", file.string, path.string])
             } catch {
                 tries += 1
-                if tries == 100 { throw error }
+                if tries == 1200 { throw error }
                 usleep(100_000)
             }
         }

@@ -56,7 +56,7 @@ package final class RunningProgram {
     }
 
     /// Waits for its end; one that lasts longer than `limit` seconds is killed, and shows as that.
-    package func wait(limit: Int = 300) throws -> Outcome {
+    package func wait(limit: Int = 900) throws -> Outcome {
         var status: CInt = 0
         var ended: pid_t = 0
         for attempt in 0..<limit * 100 where ended == 0 {
@@ -137,7 +137,7 @@ package enum Program {
         _ arguments: [String],
         input: [UInt8] = [],
         environment: [String] = [],
-        limit: Int = 300
+        limit: Int = 900
     ) throws -> Outcome {
         try start(arguments, input: input, environment: environment).wait(limit: limit)
     }

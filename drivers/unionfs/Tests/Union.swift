@@ -27,37 +27,43 @@ struct Union {
         same() { [ "$1" = "$2" ] || fail "$3: '$1', not '$2'"; }
         refused() { if "$@" 2>err; then fail "$* worked"; fi; }
         union() { "$PROGRAM" -o "lowerdir=lower,upperdir=upper,workdir=work,allow_other${1:+,$1}" mnt; }
-        unmount() { umount mnt; flock -w 60 work/lock true; }
+        unmount() { umount mnt; flock -w 240 work/lock true; }
         # Waits until a command succeeds.
         await() {
-            local end=$((SECONDS + 100))
+            local end=$((SECONDS + 240))
             until "$@"; do
                 [ $SECONDS -lt $end ] || fail "waited in vain for: $*"
                 kill -0 ${keeper:-$$} 2>/dev/null || fail "the keeper ended while waiting for: $*"
                 sleep 0.002
             done
         }
-        # Whether a tracer holds a process, or has killed it: a request may have come meanwhile.
-        is_traced() { ! kill -0 $1 2>/dev/null || grep -qs "^TracerPid:[[:space:]]*[1-9]" /proc/$1/status; }
+        # Mounts a file: somebody else may be trying to take the same loop device.
+        mount_file() { mount -o loop $1 $2 2>err; }
+        # Traces a process with the options that follow; then strace holds all its threads, or it is gone.
+        trace() {
+            rm -f attached
+            strace -f "${@:2}" -p $1 2> attached & tracer=$!
+            await grep -qs attach attached
+        }
         # A strace that is asked to end waits for the first thread of what it traced, and that one, if it was killed, for
         # the others, which wait for strace.
         untrace() { kill -9 $tracer 2>/dev/null || true; wait $tracer 2>/dev/null || true; }
 
         """
 
-    /// Runs the script as root in its own mount namespace, for at most `limit` seconds (300 and more); what it printed.
+    /// Runs the script as root in its own mount namespace, for at most `limit` seconds (900 and more); what it printed.
     @discardableResult
     func run(
         _ script: String,
-        limit: Int = 300,
+        limit: Int = 900,
         _ location: SourceLocation = #_sourceLocation
     ) throws -> String {
         let words = [
-            "timeout", "-k", "10", "\(max(300, limit))", "unshare", "-m", "--propagation", "private", "bash",
+            "timeout", "-k", "10", "\(max(900, limit))", "unshare", "-m", "--propagation", "private", "bash",
             "-c", "exec 2>&1\n" + Self.prelude + script, "union", directory.path.string,
         ]
         let program = "PROGRAM=\(try InstalledProgram.find("strata-unionfs"))"
-        let outcome = try Program.run(words, environment: [program], limit: max(300, limit) + 30)
+        let outcome = try Program.run(words, environment: [program], limit: max(900, limit) + 30)
         let output = outcome.text + outcome.errorText
         if outcome.code != 0 {
             let done =

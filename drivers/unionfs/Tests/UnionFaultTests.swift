@@ -38,8 +38,7 @@ struct UnionFaultTests {
                 "$PROGRAM" -f -o norestart,threads=1,wait=sleep,lowerdir=lower,upperdir=upper,workdir=work mnt 2>/dev/null & server=$!
                 await mountpoint -q mnt
                 ls -lR mnt > /dev/null; look > /dev/null
-                strace -qq -f -o /dev/null -e trace=$calls -e inject=$calls:signal=KILL:when=$n -p $server 2>/dev/null & tracer=$!
-                await is_traced $server
+                trace $server -o /dev/null -e trace=$calls -e inject=$calls:signal=KILL:when=$n
                 (\(operation)) > /dev/null 2>&1 || true
                 if kill -0 $server 2>/dev/null && ls mnt > /dev/null 2>&1; then done=1; fi
                 umount -l mnt 2>/dev/null || true
@@ -59,14 +58,14 @@ struct UnionFaultTests {
     @Test func leavesNothingOnAFullDisk() throws {
         try Union().run(
             """
-            truncate -s 8M disk; mkfs.ext4 -q -O ^has_journal disk; mkdir small; mount -o loop disk small
+            truncate -s 8M disk; mkfs.ext4 -q -O ^has_journal disk; mkdir small; await mount_file disk small
             mkdir small/upper small/work; head -c 20000000 /dev/urandom > lower/file; sum=$(md5sum < lower/file)
             "$PROGRAM" -o lowerdir=lower,upperdir=small/upper,workdir=small/work mnt
             refused chmod 600 mnt/file; grep -q 'No space' err || fail "$(cat err)"
             same "$(md5sum < mnt/file)" "$sum" "the file"; same "$(find small/upper small/work/stage -mindepth 1)" '' left
             echo x > mnt/new; rm mnt/file; [ ! -e mnt/file ] || fail "file is still there"
             same "$(df --output=size mnt | tail -n 1)" "$(df --output=size small | tail -n 1)" statfs
-            umount mnt; flock -w 60 small/work/lock true
+            umount mnt; flock -w 240 small/work/lock true
             # The server lets go of its directories after the lock.
             tries=0
             until umount small 2> err; do
@@ -87,8 +86,7 @@ struct UnionFaultTests {
             head -c 300000 /dev/urandom > lower/file; cp lower/file pristine
             "$PROGRAM" -f -o norestart,lowerdir=lower,upperdir=upper,workdir=work mnt & server=$!
             await mountpoint -q mnt
-            strace -qq -f -o /dev/null -e trace=\(calls) -e inject=\(calls):error=EIO -p $server 2>/dev/null & tracer=$!
-            await is_traced $server
+            trace $server -o /dev/null -e trace=\(calls) -e inject=\(calls):error=EIO
             refused sh -c 'echo more >> mnt/file'
             untrace
             grep -q 'Input/output error' err || grep -q 'I/O error' err || fail "$(cat err)"

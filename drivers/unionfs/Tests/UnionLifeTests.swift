@@ -68,8 +68,7 @@ struct UnionLifeTests {
                 rm -rf upper work; mkdir upper work
                 start threads=1,wait=sleep; old=; server; old=$server
                 ls -lR mnt > /dev/null; look > /dev/null
-                strace -qq -f -o /dev/null -e trace=$calls -e inject=$calls:signal=KILL:when=$n -p $old 2>/dev/null & tracer=$!
-                await is_traced $old
+                trace $old -o /dev/null -e trace=$calls -e inject=$calls:signal=KILL:when=$n
                 change > log 2>&1 || fail "killed at call $n: $(cat log)"
                 look > now; cmp now new || fail "killed at call $n: $(cat now; find upper)"
                 kill -0 $old 2>/dev/null && done=1
@@ -225,8 +224,7 @@ struct UnionLifeTests {
         exec 5<&- 6>&- 7>&-
         # A request that the server holds when it dies: it stands still in it, and is killed.
         server; old=$server
-        strace -qq -f -o trace -e trace=mkdirat -e inject=mkdirat:delay_enter=60000000 -p $old 2> /dev/null & tracer=$!
-        await is_traced $old
+        trace $old -o /dev/null -e trace=mkdirat -e inject=mkdirat:delay_enter=240000000
         mkdir mnt/made 2> err & maker=$!
         # By the numbers of mkdirat on the processors there are.
         await grep -Eqs '^(258|34) ' /proc/$old/task/*/syscall

@@ -85,7 +85,7 @@ struct UnionTests {
     @Test(.requires(.program("chattr"), .loopDevices)) func heedsFlagsOfFiles() throws {
         try Union().run(
             """
-            truncate -s 16M disk; mkfs.ext4 -q disk; mkdir small; mount -o loop disk small; mkdir small/upper small/work
+            truncate -s 16M disk; mkfs.ext4 -q disk; mkdir small; await mount_file disk small; mkdir small/upper small/work
             mkdir -p lower/d/sub; echo below > lower/d/sub/file
             "$PROGRAM" -o lowerdir=lower,upperdir=small/upper,workdir=small/work mnt
             echo one > mnt/log; echo one > mnt/d/sub/file; chattr +a mnt/log mnt/d
@@ -93,7 +93,7 @@ struct UnionTests {
             same "$(tr '\\n' ' ' < mnt/log)" 'one two three' "what was appended"
             refused sh -c 'echo x > mnt/log'; refused rmdir mnt/d/sub; grep -q 'not permitted' err || fail "$(cat err)"
             chattr -a mnt/log mnt/d; refused rmdir mnt/d/sub; grep -q 'not empty' err || fail "$(cat err)"
-            umount mnt; flock -w 60 small/work/lock true
+            umount mnt; flock -w 240 small/work/lock true
             """
         )
     }
@@ -250,7 +250,7 @@ struct UnionTests {
             same "$(getfattr -d -m - mnt/d mnt/e)" '' "attributes"
             touch mnt/d/more mnt/gone; getfattr -d -m - upper/d | grep -q overlay && fail "the mark came up"
             same "$(cd mnt; find . | sort | tr '\\n' ' ')" '. ./d ./d/more ./d/new ./e ./e/new ./gone ./kept ' "names later"
-            umount mnt; flock -w 60 work/lock true; rm -r upper work; mkdir upper work
+            umount mnt; flock -w 240 work/lock true; rm -r upper work; mkdir upper work
             "$PROGRAM" -o lowerdir=over:lower,upperdir=upper,workdir=work,layerform=aufs mnt
             [ -e mnt/d/old ] && [ -e mnt/e/old ] || fail "marks of overlays mean something where they should not"
             """
@@ -316,7 +316,7 @@ struct UnionTests {
             mkdir mnt/many; (cd mnt/many; seq 5000 | xargs touch); same "$(ls -U mnt/many | sort | uniq | wc -l)" 5000 made
             rm -r mnt/many; [ ! -e mnt/many ] || fail "many is still there"
             name=$(printf 'n%.0s' $(seq 255)); echo x > mnt/$name; rm mnt/$name; umount mnt
-            flock -w 60 work/lock true; echo x > lower/$name; rm -r upper work; mkdir upper work; union
+            flock -w 240 work/lock true; echo x > lower/$name; rm -r upper work; mkdir upper work; union
             rm mnt/$name; [ ! -e mnt/$name ] || fail "a long name is back"; unmount; union
             [ ! -e mnt/$name ] || fail "a long name is back after remount"; echo y > mnt/$name; same "$(cat mnt/$name)" y again
             refused touch mnt/n$name; grep -q 'too long' err || fail "$(cat err)"
