@@ -226,7 +226,8 @@ package enum Files {
     ) throws(SystemError) {
         let directory = try open(path.removingLastComponent(), O_RDONLY | O_DIRECTORY)
         let name = path.lastComponent?.string ?? ""
-        let own = ".\(name).\(getpid())"
+        // Of this thread alone: its descriptor is nobody else's while it is open.
+        let own = ".\(name).\(getpid()).\(directory.raw)"
         let temporary = place.map { $0.appending(own).string } ?? own
         do throws(SystemError) {
             let file = try open(
