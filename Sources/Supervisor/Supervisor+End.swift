@@ -9,6 +9,8 @@ extension Supervisor {
     private static let drainTime: Int64 = 2_000
     private static let leaveTime: Int64 = 60_000
     private static let farewellTime: Int64 = 2_000
+    /// The largest pipe of an ordinary user, pipe(7).
+    private static let mostInPipe = 1 << 20
 
     /// How long poll(2) may wait, in its terms.
     var timeout: CInt {
@@ -28,7 +30,10 @@ extension Supervisor {
 
     /// Goes from phase to phase as far as it can now.
     func advance() {
-        if case .draining(let until) = phase, isPast(until) || outputs.allSatisfy({ $0.fd < 0 }) { settle() }
+        if case .draining(let until) = phase, isPast(until) || outputs.allSatisfy({ $0.fd < 0 }) {
+            readRest()
+            settle()
+        }
         if case .leaving(_, let pid, let until) = phase, isPast(until) {
             kill(pid, SIGKILL)
             reap(pid)
@@ -67,6 +72,20 @@ extension Supervisor {
         var status: CInt = 0
         _ = try? system("waitpid") { waitpid(pid, &status, 0) }
         sayFarewell()
+    }
+
+    /// Takes what lies in the pipes: this process may come to it only after the time for that.
+    ///
+    /// No more than a pipe holds, for what is left of the container may go on writing.
+    private func readRest() {
+        for output in outputs {
+            var taken = 0
+            while output.fd >= 0, taken < Self.mostInPipe {
+                let count = read(output)
+                if count == 0 { break }
+                taken += count
+            }
+        }
     }
 
     /// All output is in the log: the end is written down, and what was held for the container let go.

@@ -64,7 +64,7 @@ extension Supervisor {
         case .process: processEnded()
         case .listener: accept()
         case .input: input.flush()
-        case .output(let output): read(output)
+        case .output(let output): _ = read(output)
         case .client(let client):
             if events & Int16(POLLOUT) != 0 { client.flush() }
             if events & Int16(POLLIN) != 0 {
@@ -76,18 +76,22 @@ extension Supervisor {
     }
 
     /// Takes one piece of output: to the log, then to those who listen.
-    private func read(_ output: OutputPipe) {
+    ///
+    /// - Returns: its size; 0 if there is nothing now, or no more.
+    func read(_ output: OutputPipe) -> Int {
         let room = UnsafeMutableRawBufferPointer(rebasing: buffer[..<ControlMessage.largestData])
         switch output.read(room) {
-        case .nothingNow: return
+        case .nothingNow: return 0
         case .ended:
             output.splitter.finish(at: .now, into: &encoded)
             writeLog()
+            return 0
         case .bytes(let count):
             let bytes = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(room)[..<count])
             if log != nil { output.splitter.take(bytes, at: .now, into: &encoded) }
             writeLog()
             broadcast(output.stream, bytes)
+            return count
         }
     }
 
