@@ -246,7 +246,9 @@ private final class TwoTreeWalk {
         if broken.isEmpty, known.isEmpty { return }
         changes += known
         var listed = Set(changes.map(\.path))
-        for start in broken + known.compactMap(\.path.parent) {
+        var last: TreePath?
+        for start in broken + known.compactMap(\.path.parent) where start != last {
+            last = start
             var next: TreePath? = start
             while let now = next, listed.insert(now).inserted {
                 changes.append(Change(.modified, now))

@@ -82,6 +82,11 @@ package struct TreePath: Hashable, Comparable, Sendable, CustomStringConvertible
         return bytes.count == other.bytes.count || bytes[other.bytes.count] == UInt8(ascii: "/")
     }
 
+    package static func == (left: TreePath, right: TreePath) -> Bool { left.bytes == right.bytes }
+
+    /// An array would hash one byte after the other.
+    package func hash(into hasher: inout Hasher) { bytes.withUnsafeBytes { hasher.combine(bytes: $0) } }
+
     package static func < (left: TreePath, right: TreePath) -> Bool {
         left.bytes.withUnsafeBytes { l in
             right.bytes.withUnsafeBytes { r in

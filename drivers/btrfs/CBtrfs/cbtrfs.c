@@ -71,7 +71,7 @@ int cbtrfs_info(int subvolume, struct cbtrfs_info *info)
 }
 
 int64_t cbtrfs_search(int fd, uint64_t tree, struct cbtrfs_key first, struct cbtrfs_key last, uint64_t transaction,
-                      void *buffer, size_t size)
+                      uint32_t most, void *buffer, size_t size)
 {
     struct btrfs_ioctl_search_args_v2 *args = buffer;
     args->key = (struct btrfs_ioctl_search_key){
@@ -84,7 +84,7 @@ int64_t cbtrfs_search(int fd, uint64_t tree, struct cbtrfs_key first, struct cbt
         .max_offset = last.offset,
         .min_transid = transaction,
         .max_transid = UINT64_MAX,
-        .nr_items = UINT32_MAX,
+        .nr_items = most,
     };
     args->buf_size = size - sizeof *args;
     if (ioctl(fd, BTRFS_IOC_TREE_SEARCH_V2, args) == -1)

@@ -55,7 +55,7 @@ extension BtrfsDriver {
         // Of next to nothing hardly anything is the layer's: it is written meanwhile, and the end shows if that was right.
         let last = try Subvolume.info(tree).changed
         if bytes <= 128 << 10, last < pending.transaction {
-            let writing = try? Thread { _ = try? Files.syncFileSystem(of: tree) }
+            let writing = bytes == 0 ? nil : try? Thread { _ = try? Files.syncFileSystem(of: tree) }
             let found = Result { try find() }
             writing?.join()
             if try Subvolume.settle(tree) == last { return try found.get() }

@@ -51,7 +51,7 @@ struct ChangedInodes {
         if isComplete, file.item.links == 1, let name = file.names.first,
             let place = try place(ofDirectory: name.directory), place.isSame
         {
-            let isNew = file.before?.names.contains(name) != true
+            let isNew = file.namesBefore?.contains(name) != true
             if isNew, changed[name.directory]?.removed != nil { return }  // its directory tells
             if !isNew, let before = file.before?.item, before.links == 1, before.differs(from: file.item) {
                 return known.append(Change(.modified, place.path.appending(name.name)))
@@ -101,7 +101,7 @@ struct ChangedInodes {
         var place = places[next]
         for (inode, name) in above.reversed() {
             guard let directory = place else { return nil }
-            let isMoved = changed[inode].map { $0.before?.names != [name] } ?? false
+            let isMoved = changed[inode].map { $0.namesBefore != [name] } ?? false
             place = Place(name.name, in: directory, isSame: directory.isSame && !isMoved)
             places[inode] = place
         }
@@ -116,6 +116,7 @@ private final class Place {
     /// Whether the parent's tree has the same directory at the same path.
     let isSame: Bool
     private var present: ComparisonScope?
+    private var knownPath: TreePath?
 
     init(_ root: ComparisonScope) {
         name = .root
@@ -130,14 +131,18 @@ private final class Place {
         self.isSame = isSame
     }
 
+    /// Where nobody has asked for the paths above it, it may be far up to one that is known.
     var path: TreePath {
+        if let knownPath { return knownPath }
         var names: [TreePath] = []
         var next: Place? = self
-        while let place = next {
+        while let place = next, place.knownPath == nil {
             names.append(place.name)
             next = place.above
         }
-        return names.reversed().reduce(.root) { $0.appending($1) }
+        let path = names.reversed().reduce(next?.knownPath ?? .root) { $0.appending($1) }
+        knownPath = path
+        return path
     }
 
     /// What is to be looked at in it; from the first use on, it is looked at itself.

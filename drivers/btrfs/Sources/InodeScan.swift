@@ -52,10 +52,13 @@ struct InodeItem: Equatable {
 }
 
 /// An inode that was written since, with those of its names that stood near it.
-struct ChangedInode {
+///
+/// Belongs to the thread that finds it, until that has ended.
+final class ChangedInode: @unchecked Sendable {
     struct Before {
         var item: InodeItem
-        var names: [InodeNames.Name] = []
+        /// `nil`: those of now.
+        var names: [InodeNames.Name]? = []
     }
 
     let inode: UInt64
@@ -67,6 +70,14 @@ struct ChangedInode {
     var entries = ScannedEntries()
     /// The names that a directory lost, unless only a listing tells.
     var removed: [TreePath]?
+
+    init(_ inode: UInt64, _ item: InodeItem) {
+        self.inode = inode
+        self.item = item
+    }
+
+    /// Its names in the parent; `nil` for a new one.
+    var namesBefore: [InodeNames.Name]? { before.map { $0.names ?? names } }
 }
 
 /// Finds the inodes of a subvolume that were written after a transaction.
@@ -89,7 +100,7 @@ struct InodeScan: Sendable {
 
     /// All inodes that changed, those of a large tree by two threads: what takes time is the kernel's copying.
     func find() throws(SystemError) -> [ChangedInode] {
-        let end = try tree.lastObject()
+        let end = try tree.endOfInodes()
         if end < 10_000 { return try find(from: .first, to: .last, SearchBuffer()) }
         let next = Atomic<UInt64>(0)
         let other = Mutex<Result<[ChangedInode], SystemError>>(.success([]))
@@ -143,41 +154,33 @@ struct InodeScan: Sendable {
                 let item = try InodeItem(data)
                 // A file without a name is open somewhere, and gone once that is closed.
                 isCurrent = item.links > 0
-                if isCurrent { changed.append(ChangedInode(inode: key.object, item: item)) }
+                if isCurrent { changed.append(ChangedInode(key.object, item)) }
                 return
             }
-            guard isCurrent, let last = changed.indices.last, changed[last].inode == key.object else {
-                return
-            }
+            // Nearly all are of others.
+            guard isCurrent, let last = changed.last, last.inode == key.object else { return }
             switch type {
             case BTRFS_INODE_REF_KEY, BTRFS_INODE_EXTREF_KEY:
-                try InodeNames.read(key, data) { changed[last].names.append($0) }
+                try InodeNames.read(key, data) { last.names.append($0) }
             case BTRFS_DIR_INDEX_KEY:
-                try changed[last].entries.add(number: key.offset, data, after: transaction)
+                try last.entries.add(number: key.offset, data, after: transaction)
             default: break
             }
         }
-        for index in changed.indices where changed[index].item.made <= transaction {
-            try compare(&changed[index], buffer)
-        }
+        for inode in changed where inode.item.made <= transaction { try compare(inode, buffer) }
         return changed
     }
 
     /// Looks at what an inode was in the parent.
-    private func compare(_ changed: inout ChangedInode, _ buffer: SearchBuffer) throws(SystemError) {
+    private func compare(_ changed: ChangedInode, _ buffer: SearchBuffer) throws(SystemError) {
         let inode = changed.inode
-        var before: ChangedInode.Before?
-        try parent.forEach(
-            from: ItemKey(object: inode, type: UInt8(BTRFS_INODE_ITEM_KEY), offset: 0),
-            to: ItemKey(object: inode, type: UInt8(BTRFS_INODE_EXTREF_KEY), offset: .max),
-            into: buffer
-        ) { key, data throws(SystemError) in
-            if Int32(key.type) == BTRFS_INODE_ITEM_KEY {
-                before = ChangedInode.Before(item: try InodeItem(data))
-            } else {
-                try InodeNames.read(key, data) { before?.names.append($0) }
-            }
+        // Nearly all have one name: there are these two items, and to look for more takes as long again.
+        var before = try before(inode, most: 2, buffer)
+        if let found = before, found.names?.count != Int(found.item.links) {
+            before = try self.before(inode, most: .max, buffer)
         }
+        // So there is less to be thrown away by the one thread at the end.
+        if before?.names == changed.names { before?.names = nil }
         changed.before = before
         if let before, changed.item.isDirectory {
             changed.removed = try changed.entries.removed(
@@ -187,6 +190,29 @@ struct InodeScan: Sendable {
                 buffer
             )
         }
+    }
+}
+
+extension InodeScan {
+    private func before(
+        _ inode: UInt64,
+        most: UInt32,
+        _ buffer: SearchBuffer
+    ) throws(SystemError) -> ChangedInode.Before? {
+        var before: ChangedInode.Before?
+        try parent.forEach(
+            from: ItemKey(object: inode, type: UInt8(BTRFS_INODE_ITEM_KEY), offset: 0),
+            to: ItemKey(object: inode, type: UInt8(BTRFS_INODE_EXTREF_KEY), offset: .max),
+            most: most,
+            into: buffer
+        ) { key, data throws(SystemError) in
+            if Int32(key.type) == BTRFS_INODE_ITEM_KEY {
+                before = ChangedInode.Before(item: try InodeItem(data))
+            } else {
+                try InodeNames.read(key, data) { before?.names?.append($0) }
+            }
+        }
+        return before
     }
 }
 
@@ -243,9 +269,11 @@ struct ScannedEntries {
         var position = 0
         for range in gaps.count > 4 ? [gaps[0].lowerBound...UInt64.max] : gaps where missing != 0 {
             let type = UInt8(BTRFS_DIR_INDEX_KEY)
+            let width = range.upperBound - range.lowerBound
             try parent.forEach(
                 from: ItemKey(object: directory, type: type, offset: range.lowerBound),
                 to: ItemKey(object: directory, type: type, offset: range.upperBound),
+                most: width < 100 ? UInt32(width) + 1 : .max,
                 into: buffer
             ) { key, data throws(SystemError) in
                 while gaps[position].upperBound < key.offset { position += 1 }

@@ -84,11 +84,13 @@ struct TreeSearch: Sendable {
     ///
     /// - Parameters:
     ///   - transaction: leaves that are older are passed over, and so items of which nothing is newer.
+    ///   - most: after so many items it ends, without a look at the rest of the leaf; few, so that all have room.
     ///   - buffer: for many searches, or large ones.
     func forEach(
         from first: ItemKey,
         to last: ItemKey,
         since transaction: UInt64 = 0,
+        most: UInt32 = .max,
         into buffer: SearchBuffer = SearchBuffer(),
         _ body: (ItemKey, ItemData) throws(SystemError) -> Void
     ) throws(SystemError) {
@@ -96,12 +98,21 @@ struct TreeSearch: Sendable {
         var next: ItemKey? = first
         while let start = next {
             let count = try system("search a tree of btrfs") {
-                cbtrfs_search(fd, tree, start.raw, last.raw, transaction, bytes.baseAddress, bytes.count)
+                cbtrfs_search(
+                    fd,
+                    tree,
+                    start.raw,
+                    last.raw,
+                    transaction,
+                    most,
+                    bytes.baseAddress,
+                    bytes.count
+                )
             }
             if count == 0 { return }
             let (key, end) = try items(Int(count), in: UnsafeRawBufferPointer(bytes), body)
             // Where any item had found room, there was none.
-            if bytes.count - end >= SearchBuffer.largestItem { return }
+            if count >= most || bytes.count - end >= SearchBuffer.largestItem { return }
             next = key.successor
         }
     }
@@ -109,14 +120,15 @@ struct TreeSearch: Sendable {
     /// Above are objects of other kinds; so many files nobody makes.
     private static let largestInode: UInt64 = 1 << 48
 
-    /// The highest inode that has an item, found by halving.
-    func lastObject() throws(SystemError) -> UInt64 {
-        var (low, high): (UInt64, UInt64) = (0, Self.largestInode)
-        while low < high {
-            let middle = low + (high - low + 1) / 2
-            if try hasItems(from: middle) { low = middle } else { high = middle - 1 }
+    /// A number above that of each inode, by not more than a sixteenth and a few thousand.
+    func endOfInodes() throws(SystemError) -> UInt64 {
+        var (low, high): (UInt64, UInt64) = (0, 4096)
+        while high < Self.largestInode, try hasItems(from: high) { (low, high) = (high, high * 2) }
+        while high - low > max(high / 16, 4096) {
+            let middle = low + (high - low) / 2
+            if try hasItems(from: middle) { low = middle } else { high = middle }
         }
-        return low
+        return high
     }
 
     private func hasItems(from object: UInt64) throws(SystemError) -> Bool {
@@ -125,7 +137,7 @@ struct TreeSearch: Sendable {
             let last = ItemKey(object: Self.largestInode, type: .max, offset: .max)
             // EOVERFLOW: there is one, of more bytes.
             let count = try systemAnswer("search a tree of btrfs", expecting: Errno(rawValue: EOVERFLOW)) {
-                cbtrfs_search(fd, tree, first.raw, last.raw, 0, buffer.baseAddress, buffer.count)
+                cbtrfs_search(fd, tree, first.raw, last.raw, 0, 1, buffer.baseAddress, buffer.count)
             }
             return count != 0
         }

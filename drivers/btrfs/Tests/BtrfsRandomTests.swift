@@ -46,6 +46,59 @@ struct BtrfsRandomTests {
         }
     }
 
+    /// Many files, which two threads look through, in directories whose entries are passed over or not.
+    @Test func manyFilesInDirectoriesOfAllSizes() throws {
+        let scratch = try TemporaryDirectory(below: LoopFileSystem.shared("btrfs").path)
+        let driver = try BtrfsDriver(home: scratch.appending("home"), options: [:])
+        let sizes = [0, 3, 30, 90, 200, 500]
+        let base = try driver.sealedLayer { tree in
+            for directory in 0..<90 {
+                try Files.makeDirectory("d\(directory)", below: tree, mode: 0o755)
+                let place = try Files.openDirectory("d\(directory)", below: tree)
+                for file in 0..<sizes[directory % sizes.count] {
+                    try write(String(repeating: "x", count: file * 7 % 3000), "f\(file)", below: place.raw)
+                    if file % 40 == 17 { try Files.makeDirectory("s\(file)", below: place.raw, mode: 0o755) }
+                }
+            }
+        }
+        for seed in UInt64(0)..<(Self.isFull ? 60 : 6) {
+            let id = LayerID.random()
+            try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
+            let parent = try driver.open(base)
+            let tree = try driver.open(id)
+            var random = SeededGenerator(seed: 5000 + seed)
+            func path(_ names: [String]) -> TreePath {
+                let directory = Int.random(in: 0..<90, using: &random)
+                let size = sizes[directory % sizes.count]
+                let name = names.randomElement(using: &random) ?? ""
+                let number = Int.random(in: 0..<max(size, 1), using: &random)
+                return TreePath(cleaning: "d\(directory)/" + (name.isEmpty ? "" : "\(name)\(number)"))
+            }
+            for number in 0..<(seed % 3 == 0 ? 12 : 150) {
+                let (old, new) = (path(["f", "f", "f", "s", ""]), path(["f", "n", "n"]))
+                let operation: Operation =
+                    switch Int.random(in: 0..<12, using: &random) {
+                    case 0, 1: .unlink(old)
+                    case 2: .append(old, "\(number)")
+                    case 3: .write(new, String(repeating: "n", count: number * 20))
+                    case 4: .rename(old, to: new)
+                    case 5: .link(new, to: old)
+                    case 6: .chmod(old, 0o700)
+                    case 7: .touch(old, Timestamp(seconds: Int64(number)))
+                    case 8: .setAttribute(old, "user.n", [UInt8(number)])
+                    case 9: .makeDirectory(new, mode: 0o755)
+                    case 10: .removeTree(old)
+                    default: .write(old, "replaced")
+                    }
+                // It may fail; then it has changed nothing.
+                _ = try? operation.run(on: tree.raw, number: number)
+            }
+            let expected = try TreeComparison.changes(parent: parent.raw, tree: tree.raw)
+            #expect(try driver.changes(id, over: LayerChain([base])).changes == expected, "seed \(seed)")
+            try driver.remove(id)
+        }
+    }
+
     /// Whatever the kernel says has changed is among what we found, and hardly more is.
     @Test(arguments: UInt64(2000)..<(isFull ? 2200 : 2010))
     func changedInodesAreThoseOfTheSendStream(_ seed: UInt64) throws {

@@ -43,11 +43,11 @@ struct cbtrfs_key {
 static const size_t CBTRFS_SEARCH_ITEMS = sizeof(struct btrfs_ioctl_search_args_v2);
 /*
  * Items of a tree from `first` to `last`, in the order of their keys, that stand in leaves written by transaction
- * `transaction` or later: as many as fit into `buffer`. The count, each as a struct btrfs_ioctl_search_header and its
- * data; EOVERFLOW if not even one fits. `tree` 0 is the subvolume of `fd`.
+ * `transaction` or later: `most` of them, or as many as fit into `buffer`. The count, each as a struct
+ * btrfs_ioctl_search_header and its data; EOVERFLOW if not even one fits. `tree` 0 is the subvolume of `fd`.
  */
 int64_t cbtrfs_search(int fd, uint64_t tree, struct cbtrfs_key first, struct cbtrfs_key last, uint64_t transaction,
-                      void *buffer, size_t size);
+                      uint32_t most, void *buffer, size_t size);
 
 /* Ends when all that was written to the file system is on disk, and wakes who frees deleted subvolumes. */
 int cbtrfs_sync(int fd);
