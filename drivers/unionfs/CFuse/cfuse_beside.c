@@ -15,7 +15,8 @@
 
 enum {
     FOLLOWS_AFTER = 4, /* requests of another program */
-    LOOKS_AFTER = 64,  /* requests, where the program is now */
+    LOOKS_AFTER = 3,   /* requests that it had to wait for, where the program is now, */
+    LOOKS_AGAIN = 64,  /* and after so many more */
     PATIENCE = 1000000, /* of the guard, in ns */
     LONGEST_WAIT = 10,  /* for a request, in those */
 };
@@ -26,14 +27,14 @@ static struct {
     pthread_cond_t changed;
     int may;
     int device;
-    pid_t server;
+    pid_t server, guard;
     clockid_t time;
     /* Where the server may run anyhow. */
     cpu_set_t processors;
     int processor;
-    /* The caller, its requests in a row, and those since it was looked where it is. */
+    /* The caller, its requests in a row, and those in a row for which the server had to wait. */
     uint32_t caller;
-    int row, since;
+    int row, waits;
     /* What the guard looks at. */
     int is_beside, is_serving, was_held_up;
     uint64_t served;
@@ -92,12 +93,20 @@ static int64_t processor_time(void)
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
+/* Whether nobody gave the server other processors since it was bound to one. */
+static int is_where_bound(void)
+{
+    cpu_set_t now;
+    return sched_getaffinity(place.server, sizeof now, &now) == 0 && CPU_COUNT(&now) == 1
+           && CPU_ISSET(place.processor, &now);
+}
+
 /* With the lock held. */
 static void go_back(void)
 {
     if (!cfuse_is_beside()) return;
     set_policy(place.server, SCHED_OTHER);
-    sched_setaffinity(place.server, sizeof place.processors, &place.processors);
+    if (is_where_bound()) sched_setaffinity(place.server, sizeof place.processors, &place.processors);
     __atomic_store_n(&place.is_beside, 0, __ATOMIC_SEQ_CST);
 }
 
@@ -128,6 +137,7 @@ static void watch(void)
 static void *guard(void *unused)
 {
     (void)unused;
+    place.guard = (pid_t)syscall(SYS_gettid);
     /* Not everybody comes back from there. */
     if (set_policy(0, SCHED_IDLE) || set_policy(0, SCHED_OTHER)) return NULL;
     __atomic_store_n(&place.may, 1, __ATOMIC_SEQ_CST);
@@ -157,6 +167,10 @@ static int bind_to(int processor)
     CPU_SET(processor, &one);
     if (sched_setaffinity(0, sizeof one, &one)) return 0;
     place.processor = processor;
+    /* If it woke up there, it would drive the caller away. */
+    cpu_set_t others = place.processors;
+    CPU_CLR(processor, &others);
+    sched_setaffinity(place.guard, sizeof others, &others);
     return 1;
 }
 
@@ -168,7 +182,7 @@ static int go(uint32_t caller)
     if (!bind_to(processor_of(caller))) return 0;
     place.caller = caller;
     place.row = FOLLOWS_AFTER;
-    place.since = 0;
+    place.waits = 0;
     __atomic_store_n(&place.was_held_up, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&place.is_beside, 1, __ATOMIC_SEQ_CST);
     pthread_cond_broadcast(&place.changed);
@@ -197,20 +211,20 @@ void cfuse_leave(void)
     pthread_mutex_unlock(&place.lock);
 }
 
-int cfuse_stay_beside(uint32_t caller)
+int cfuse_stay_beside(uint32_t caller, int had_to_wait)
 {
     if (__atomic_load_n(&place.was_held_up, __ATOMIC_SEQ_CST)) return 0;
+    /* A caller on the same processor goes on, and asks again, before the server does anything more. */
+    place.waits = had_to_wait ? place.waits + 1 : 0;
     if (!caller) return 1;
     place.row = caller == place.caller ? place.row + 1 : 1;
-    place.since++;
-    int is_new = place.caller != caller;
     place.caller = caller;
-    if (is_new || (place.row != FOLLOWS_AFTER && place.since < LOOKS_AFTER)) return 1;
-    place.since = 0;
+    int is_elsewhere = place.row > FOLLOWS_AFTER && place.waits % LOOKS_AGAIN == LOOKS_AFTER;
+    if (place.row != FOLLOWS_AFTER && !is_elsewhere) return 1;
     int processor = processor_of(caller);
     if (processor < 0 || processor == place.processor) return 1;
     pthread_mutex_lock(&place.lock);
-    int is_there = cfuse_is_beside() && bind_to(processor);
+    int is_there = cfuse_is_beside() && is_where_bound() && bind_to(processor);
     pthread_mutex_unlock(&place.lock);
     return is_there;
 }

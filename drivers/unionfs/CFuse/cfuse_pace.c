@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cfuse_pace.h"
 
-/* A mean below this is not worth a trial. */
-static const int64_t soon = 12 * 1000;
+/* A mean below this is not worth a trial: half of it are requests that nobody waits for, where files are closed or removed.
+ * Of a server beside its caller, whatever there is to do is in it. */
+static const int64_t soon = 5 * 1000, soon_beside = 16 * 1000;
 /* That somebody else had the processor for longer says nothing. */
 static const int64_t late = 500 * 1000;
 /* After this somebody else may be asking, and after the longer one on a machine that does something else. */
@@ -75,7 +76,8 @@ static int begin_trial(struct cfuse_pace *pace)
         if (--pace->left[way] <= 0 && (next < 0 || pace->left[way] < pace->left[next])) next = way;
     }
     /* What takes a processor has to prove its worth again all the same. */
-    int is_good = pace->mean < soon && pace->best != CFUSE_LOOKING && is_allowed(pace, pace->best);
+    int64_t good = pace->best == CFUSE_BESIDE ? soon_beside : soon;
+    int is_good = pace->mean < good && pace->best != CFUSE_LOOKING && is_allowed(pace, pace->best);
     if (next < 0 || is_good) return 0;
     return change(pace, (enum cfuse_way)next);
 }
@@ -87,6 +89,7 @@ int cfuse_learn(struct cfuse_pace *pace, int64_t period)
         if (period > long_pause) forget(pace);
         pace->left[pace->best] = 0;
         pace->best = CFUSE_ASLEEP;
+        pace->mean = 0;
         return change(pace, CFUSE_ASLEEP);
     }
     pace->total += period < late ? period : late;
@@ -95,13 +98,16 @@ int cfuse_learn(struct cfuse_pace *pace, int64_t period)
     pace->count = 0;
     pace->total = 0;
     if (pace->way != pace->best) return end_trial(pace, mean);
-    pace->mean = mean;
+    /* Not the last window alone: a trial that follows a bad one would be compared with that. */
+    pace->mean = pace->mean ? (3 * pace->mean + mean) / 4 : mean;
     return begin_trial(pace);
 }
 
-void cfuse_give_up(struct cfuse_pace *pace)
+void cfuse_give_up(struct cfuse_pace *pace, int is_in_vain)
 {
-    put_off(pace, pace->way);
+    if (is_in_vain) put_off(pace, pace->way);
+    else pace->left[pace->way] = 1;
     pace->best = CFUSE_ASLEEP;
+    pace->mean = 0;
     change(pace, CFUSE_ASLEEP);
 }

@@ -248,7 +248,7 @@ void cfuse_end_long(void) { want(-1); }
  * again. */
 static void look_for_crowd(void)
 {
-    static const int64_t help_time = 50 * 1000000;
+    static const int64_t help_time = 10 * 1000000;
     static uint32_t last, changes;
     if (!worker.caller) return;
     changes = changes << 1 | (worker.caller != last);
@@ -327,7 +327,18 @@ static void set_blocking(int device, int blocks)
 static void change_way(struct cfuse_pace *pace, int device)
 {
     cfuse_leave();
-    set_blocking(device, pace->way != CFUSE_LOOKING);
+    set_blocking(device, pace->way == CFUSE_ASLEEP);
+}
+
+enum standing { BESIDE, IN_A_CROWD, IN_VAIN };
+
+/* Goes, or stays, beside whoever asked last. */
+static enum standing stand_beside(int has_help, int had_to_wait)
+{
+    if (has_help && is_crowded()) return IN_A_CROWD;
+    if (cfuse_is_beside()) return cfuse_stay_beside(worker.caller, had_to_wait) ? BESIDE : IN_VAIN;
+    /* The next request may be of a program that waits. */
+    return !worker.caller || cfuse_go_beside(worker.caller) ? BESIDE : IN_VAIN;
 }
 
 int cfuse_serve(struct fuse_session *session, int device, int ways, int look_time, int has_help)
@@ -341,16 +352,17 @@ int cfuse_serve(struct fuse_session *session, int device, int ways, int look_tim
     struct cfuse_pace pace = cfuse_pace_of(ways, (int64_t)look_time * 1000);
     set_blocking(device, 1);
     int64_t answered = now();
-    int is_settled = !shared, has_guard = !(ways & 1 << CFUSE_BESIDE);
+    int is_settled = !shared, has_guard = !(ways & 1 << CFUSE_BESIDE), had_to_wait = 0;
     for (;;) {
         if (!is_settled && shared->init_size) {
             device = reading_device(device);
-            set_blocking(device, pace.way != CFUSE_LOOKING);
+            set_blocking(device, pace.way == CFUSE_ASLEEP);
             is_settled = 1;
         }
         ssize_t count = read(device, buffer, LARGEST_REQUEST);
-        if (count < 0 && errno == EAGAIN && pace.way == CFUSE_LOOKING) {
-            if (now() - answered < pace.look_time) continue;
+        if (count < 0 && errno == EAGAIN && pace.way != CFUSE_ASLEEP) {
+            if (pace.way == CFUSE_LOOKING && now() - answered < pace.look_time) continue;
+            had_to_wait = 1;
             struct pollfd waiting = {.fd = device, .events = POLLIN};
             poll(&waiting, 1, -1);
             continue;
@@ -366,12 +378,13 @@ int cfuse_serve(struct fuse_session *session, int device, int ways, int look_tim
         }
         if (changes) change_way(&pace, device);
         if (pace.way == CFUSE_BESIDE && result > 0) {
-            int is_right = cfuse_is_beside() ? cfuse_stay_beside(worker.caller) : cfuse_go_beside(worker.caller);
-            if (!is_right || (has_help && is_crowded())) {
-                cfuse_give_up(&pace);
+            enum standing standing = stand_beside(has_help, had_to_wait);
+            if (standing != BESIDE) {
+                cfuse_give_up(&pace, standing == IN_VAIN);
                 change_way(&pace, device);
             }
         }
+        had_to_wait = 0;
     }
 }
 

@@ -23,8 +23,9 @@ int cfuse_go_beside(uint32_t caller);
 void cfuse_leave(void);
 int cfuse_is_beside(void);
 
-/* After a request of `caller` (0: of no program that waits): goes where that runs now; 0 if it should leave. */
-int cfuse_stay_beside(uint32_t caller);
+/* After a request of `caller` (0: of no program that waits), which had not come when the server was ready for it if that
+ * `had_to_wait`: goes where that runs now; 0 if it should leave. */
+int cfuse_stay_beside(uint32_t caller, int had_to_wait);
 
 /* The server has a request, and is done with it. */
 void cfuse_begin_service(void);

@@ -31,7 +31,7 @@ struct cfuse_pace {
     int count;
     int64_t total;
     int trial_windows;
-    int64_t mean;              /* of the last window in the best way */
+    int64_t mean;              /* of the last windows in the best way, the later the more; 0: of none */
     /* Windows until a way is tried, and how many those are after it was in vain. */
     int left[CFUSE_WAYS], patience[CFUSE_WAYS];
 };
@@ -42,7 +42,7 @@ struct cfuse_pace cfuse_pace_of(int ways, int64_t look_time);
 /* Takes account of an answer that came `period` ns after the last one; whether the way to wait changes. */
 int cfuse_learn(struct cfuse_pace *pace, int64_t period);
 
-/* The way does not work now: sleeps, and tries it again later. */
-void cfuse_give_up(struct cfuse_pace *pace);
+/* The way does not work now: sleeps, and tries it again soon; if it `is_in_vain`, ever later. */
+void cfuse_give_up(struct cfuse_pace *pace, int is_in_vain);
 
 #endif
