@@ -421,6 +421,20 @@ _Noreturn void cfuse_end(int code)
     _exit(code);
 }
 
+int cfuse_store(int device, uint64_t node, const void *data, size_t size)
+{
+    enum { NOTIFY_STORE = 4 };
+    struct {
+        uint32_t length;
+        int32_t code;
+        uint64_t unique;
+        uint64_t node, offset;
+        uint32_t size, padding;
+    } head = {.length = (uint32_t)(sizeof head + size), .code = NOTIFY_STORE, .node = node, .size = (uint32_t)size};
+    struct iovec parts[] = {{.iov_base = &head, .iov_len = sizeof head}, {.iov_base = (void *)data, .iov_len = size}};
+    return writev(device, parts, 2) < 0 ? -errno : 0;
+}
+
 int cfuse_clone_device(int device)
 {
     int clone = open("/dev/fuse", O_RDWR | O_CLOEXEC);
@@ -442,9 +456,12 @@ int cfuse_drops_set_ids(void) { return worker.drops_set_ids; }
 
 void cfuse_set_backing(int backing) { worker.backing = backing; }
 
-/* Sets whether this thread may keep set-id bits that it may keep by its privilege. */
+/* Whether this thread may keep set-id bits that it may keep by its privilege; it comes with that. */
+static __thread int lacks_set_ids;
+
 static void allow_set_ids(int allows)
 {
+    if (lacks_set_ids != allows) return;
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     static __thread struct __user_cap_data_struct own[_LINUX_CAPABILITY_U32S_3];
     static __thread int is_known;
@@ -453,17 +470,17 @@ static void allow_set_ids(int allows)
     memcpy(sets, own, sizeof sets);
     if (!is_known || !(own[0].effective & CAP_TO_MASK(CAP_FSETID))) return;
     if (!allows) sets[0].effective &= ~CAP_TO_MASK(CAP_FSETID);
-    syscall(SYS_capset, &header, sets);
+    if (syscall(SYS_capset, &header, sets) == 0) lacks_set_ids = !allows;
 }
+
+void cfuse_keep_set_ids(void) { allow_set_ids(1); }
 
 int cfuse_backing_open(int device, int file, int is_written)
 {
     struct backing_map map = {.fd = file};
     if (is_written) allow_set_ids(0);
     int id = ioctl(device, IOC_BACKING_OPEN, &map);
-    int result = id < 0 ? -errno : id;
-    if (is_written) allow_set_ids(1);
-    return result;
+    return id < 0 ? -errno : id;
 }
 
 int cfuse_backing_close(int device, int backing)

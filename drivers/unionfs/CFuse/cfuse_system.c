@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "cfuse_system.h"
 
+#include "cfuse_session.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -21,7 +23,7 @@
 const int CFUSE_O_PATH = O_PATH, CFUSE_O_TMPFILE = O_TMPFILE, CFUSE_O_NOATIME = O_NOATIME,
           CFUSE_RENAME_NOREPLACE = RENAME_NOREPLACE,
           CFUSE_RENAME_EXCHANGE = RENAME_EXCHANGE, CFUSE_RENAME_WHITEOUT = RENAME_WHITEOUT;
-const int CFUSE_SEEK_DATA = SEEK_DATA, CFUSE_SEEK_HOLE = SEEK_HOLE;
+const int CFUSE_SEEK_DATA = SEEK_DATA, CFUSE_SEEK_HOLE = SEEK_HOLE, CFUSE_ST_NOATIME = ST_NOATIME;
 
 /* A name that goes through a descriptor is at most this long. */
 enum { LONGEST = sizeof "/proc/self/fd/4294967295/" + 4096 };
@@ -31,6 +33,9 @@ enum { LONGEST = sizeof "/proc/self/fd/4294967295/" + 4096 };
         __typeof__(call) result_ = (call);                                                                            \
         return result_ == -1 ? -errno : result_;                                                                      \
     } while (0)
+
+/* To keep these bits, or give them, may take a privilege that the thread did without. */
+enum { SET_IDS = S_ISUID | S_ISGID };
 
 /* The object as a path: of `name` in `dir`, or what `dir` is. Calls on the latter must follow it. */
 static int through_proc(char *path, int dir, const char *name)
@@ -55,12 +60,14 @@ int64_t cfuse_birth(int dir, const char *name)
 
 int cfuse_open(int dir, const char *name, int flags, unsigned int mode)
 {
+    if ((flags & O_TRUNC) || ((flags & O_CREAT) && (mode & SET_IDS))) cfuse_keep_set_ids();
     RESULT(openat(dir, name, flags | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, mode));
 }
 
 int cfuse_reopen(int fd, int flags)
 {
     char path[LONGEST];
+    if (flags & O_TRUNC) cfuse_keep_set_ids();
     through_proc(path, fd, "");
     RESULT(open(path, flags | O_CLOEXEC | O_NOCTTY));
 }
@@ -71,6 +78,7 @@ int cfuse_mkdir(int dir, const char *name, unsigned int mode) { RESULT(mkdirat(d
 
 int cfuse_mknod(int dir, const char *name, unsigned int mode, uint64_t device)
 {
+    if (mode & SET_IDS) cfuse_keep_set_ids();
     RESULT(mknodat(dir, name, mode, (dev_t)device));
 }
 
@@ -103,6 +111,7 @@ int cfuse_rename(int from, const char *name, int to, const char *new_name, unsig
 
 int cfuse_chmod(int dir, const char *name, unsigned int mode)
 {
+    if (mode & SET_IDS) cfuse_keep_set_ids();
     if (*name) RESULT(fchmodat(dir, name, mode, 0));
     if (fchmod(dir, mode) == 0) return 0;
     if (errno != EBADF) return -errno;
@@ -113,6 +122,7 @@ int cfuse_chmod(int dir, const char *name, unsigned int mode)
 
 int cfuse_chown(int dir, const char *name, uint32_t uid, uint32_t gid)
 {
+    cfuse_keep_set_ids();
     RESULT(fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW | (*name ? 0 : AT_EMPTY_PATH)));
 }
 
@@ -121,7 +131,11 @@ int cfuse_utimens(int dir, const char *name, const struct timespec times[2])
     RESULT(utimensat(dir, name, times, AT_SYMLINK_NOFOLLOW | (*name ? 0 : AT_EMPTY_PATH)));
 }
 
-int cfuse_ftruncate(int fd, int64_t size) { RESULT(ftruncate(fd, size)); }
+int cfuse_ftruncate(int fd, int64_t size)
+{
+    cfuse_keep_set_ids();
+    RESULT(ftruncate(fd, size));
+}
 
 long cfuse_getdents(int fd, void *buffer, size_t size) { RESULT(syscall(SYS_getdents64, fd, buffer, size)); }
 
@@ -146,6 +160,7 @@ long cfuse_getxattr(int dir, const char *name, const char *attribute, void *valu
 
 int cfuse_setxattr(int dir, const char *name, const char *attribute, const void *value, size_t size, int flags)
 {
+    cfuse_keep_set_ids();
     BY_PATH(fsetxattr(dir, attribute, value, size, flags), setxattr(path, attribute, value, size, flags),
             lsetxattr(path, attribute, value, size, flags));
 }
@@ -157,6 +172,7 @@ long cfuse_listxattr(int dir, const char *name, char *list, size_t size)
 
 int cfuse_removexattr(int dir, const char *name, const char *attribute)
 {
+    cfuse_keep_set_ids();
     BY_PATH(fremovexattr(dir, attribute), removexattr(path, attribute), lremovexattr(path, attribute));
 }
 
@@ -164,25 +180,39 @@ long cfuse_pread(int fd, void *buffer, size_t size, int64_t offset) { RESULT(pre
 
 long cfuse_pwrite(int fd, const void *buffer, size_t size, int64_t offset)
 {
+    cfuse_keep_set_ids();
     RESULT(pwrite(fd, buffer, size, offset));
 }
 
 int64_t cfuse_lseek(int fd, int64_t offset, int whence) { RESULT(lseek(fd, offset, whence)); }
 
-int cfuse_fallocate(int fd, int mode, int64_t offset, int64_t length) { RESULT(fallocate(fd, mode, offset, length)); }
+int cfuse_fallocate(int fd, int mode, int64_t offset, int64_t length)
+{
+    cfuse_keep_set_ids();
+    RESULT(fallocate(fd, mode, offset, length));
+}
 
 int64_t cfuse_copy_range(int from, int64_t from_offset, int to, int64_t to_offset, size_t length)
 {
+    cfuse_keep_set_ids();
     RESULT(copy_file_range(from, &from_offset, to, &to_offset, length, 0));
 }
 
-int cfuse_clone_file(int to, int from) { RESULT(ioctl(to, FICLONE, from)); }
+int cfuse_clone_file(int to, int from)
+{
+    cfuse_keep_set_ids();
+    RESULT(ioctl(to, FICLONE, from));
+}
 
 int cfuse_fsync(int fd, int only_data) { RESULT(only_data ? fdatasync(fd) : fsync(fd)); }
 
 int cfuse_statfs(int fd, struct statvfs *status) { RESULT(fstatvfs(fd, status)); }
 
-int cfuse_ioctl(int fd, unsigned int command, void *data) { RESULT(ioctl(fd, command, data)); }
+int cfuse_ioctl(int fd, unsigned int command, void *data)
+{
+    cfuse_keep_set_ids();
+    RESULT(ioctl(fd, command, data));
+}
 
 int cfuse_lock(int fd)
 {

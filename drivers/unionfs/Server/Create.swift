@@ -131,6 +131,7 @@ extension UnionFS {
                 node = try add(name, to: directory, status)
             }
             node.hasNoCapability = true
+            node.wasOpened = true
             let entry = try entry(node, status)
             let handle = makeHandle(node, flags: flags, fd: fd)
             try chooseBacking(for: handle, Place(fd), new: status)

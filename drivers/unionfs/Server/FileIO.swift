@@ -35,7 +35,26 @@ extension UnionFS {
             release(handle)
             throw error
         }
+        giveContent(of: node, to: handle, place)
         return handle
+    }
+
+    /// Gives the kernel the content of a small file of a layer below when it is opened first, so that it need not ask.
+    ///
+    /// `tables` is held meanwhile: the kernel has to wait for pages that are being read, but nobody has opened the file.
+    private func giveContent(of node: Node, to handle: Handle, _ place: Place) {
+        tables.lock()
+        defer { tables.unlock() }
+        defer { node.wasOpened = true }
+        let largest: Int64 = 16 << 10
+        guard !node.wasOpened, !handle.isWritable, !handle.isPassthrough, !node.isCacheStale, !countsAccesses,
+            1...largest ~= node.size, !layers[Int(node.layer)].isUpper,
+            !layers[Int(node.layer)].notesAccesses,
+            let buffer = cfuse_buffer(Int(largest)), let fd = try? place.open(O_RDONLY)
+        else { return }
+        defer { cfuse_close(fd) }
+        let count = cfuse_pread(fd, buffer, Int(node.size), 0)
+        if count == Int(node.size) { cfuse_store(device, node.id, buffer, count) }
     }
 
     /// The content of a file that is opened for writing.

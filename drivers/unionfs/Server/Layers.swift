@@ -13,6 +13,8 @@ struct Layer {
     let isUpper: Bool
     /// Whether the marks of overlay file systems mean something in it.
     let readsOverlayForm: Bool
+    /// Whether reading a file of it changes the file's access time.
+    let notesAccesses: Bool
 }
 
 /// The inode number that a union shows for one of a layer: the layer's own on the first file system, and numbers of
@@ -29,6 +31,16 @@ struct FileKey: Hashable {
 }
 
 extension Layer {
+    init(_ directory: CInt, fileSystem: UInt64, isUpper: Bool, readsOverlayForm: Bool) {
+        var status = statvfs()
+        let isKnown = cfuse_statfs(directory, &status) == 0
+        fd = directory
+        self.fileSystem = fileSystem
+        self.isUpper = isUpper
+        self.readsOverlayForm = readsOverlayForm
+        notesAccesses = !isKnown || status.f_flag & UInt(CFUSE_ST_NOATIME) == 0
+    }
+
     /// Whether an object of this layer is a whiteout of its own name.
     ///
     /// In the upper it is one only where the name is too long for `.wh.`: a user may make such devices.

@@ -14,8 +14,8 @@ extension UnionFS {
         tables.lock()
         defer { tables.unlock() }
         let directory = try directoryNode(parent)
-        guard let slot = try find(name, in: directory) else { return nil }
         var status: stat?
+        guard let slot = try find(name, in: directory, status: &status) else { return nil }
         let node = try node(at: slot, in: directory, status: &status)
         return try entry(node, status)
     }
@@ -42,8 +42,15 @@ extension UnionFS {
         return entry
     }
 
-    /// The slot of a name that is visible in a directory.
     func find(_ name: Name, in node: Node) throws(Failure) -> Int32? {
+        var status: stat?
+        return try find(name, in: node, status: &status)
+    }
+
+    /// The slot of a name that is visible in a directory.
+    ///
+    /// - Parameter status: set where it had to be asked for, as the layer has it.
+    private func find(_ name: Name, in node: Node, status found: inout stat?) throws(Failure) -> Int32? {
         guard let directory = node.directory else { throw Failure(ENOTDIR) }
         if let slot = directory.slot(of: name) { return directory.entries[Int(slot)].isVisible ? slot : nil }
         if directory.isComplete { return nil }
@@ -65,12 +72,13 @@ extension UnionFS {
             entry.type = directoryType(status.type)
             entry.inode = layer.isUpper ? 0 : shownInode(status.inode, fileSystem: layer.fileSystem)
         }
+        found = status
         return slot
     }
 
     /// The node at a visible name.
     ///
-    /// - Parameter status: set where it had to be asked for, as the layer has it.
+    /// - Parameter status: as the layer has it, where that is known; set where it had to be asked for.
     func node(at slot: Int32, in parent: Node, status result: inout stat?) throws(Failure) -> Node {
         guard let directory = parent.directory else { throw Failure(ENOTDIR) }
         let entry = directory.entries[Int(slot)]
@@ -79,7 +87,7 @@ extension UnionFS {
         let isUpper = entry.flags.contains(.upper)
         let layer = isUpper ? 0 : entry.lower
         let place = Place(try descriptor(of: parent, layer: layer), name)
-        let status = try place.status()
+        let status = if let result { result } else { try place.status() }
         let node: Node
         if status.isDirectory {
             node = try makeDirectoryNode(entry, place, status, below: directory)

@@ -33,7 +33,7 @@ enum Assembly {
             let known = devices.firstIndex(of: layer.status.device)
             if known == nil { devices.append(layer.status.device) }
             return Layer(
-                fd: isWritable && index == 0 ? layer.fd : heldApart(layer.fd, options),
+                isWritable && index == 0 ? layer.fd : heldApart(layer.fd, options),
                 fileSystem: UInt64(known ?? devices.count - 1),
                 isUpper: isWritable && index == 0,
                 readsOverlayForm: options.readsOverlayForm && !(isWritable && index == 0)

@@ -31,6 +31,8 @@ final class Node {
     var handles: [Handle] = []
     /// Its last answer about file capabilities, for which the kernel asks before it first writes, was that it has none.
     var hasNoCapability = false
+    /// The kernel may hold some of its content.
+    var wasOpened = false
     /// Of a file below the upper, which does not change; -1: not known.
     var size: Int64 = -1
     /// What is left of an object without a name: O_PATH, or -1.

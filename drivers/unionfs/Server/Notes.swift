@@ -149,6 +149,7 @@ extension UnionFS {
         node.backingLayer = record.backingLayer
         // Whether it is, nobody knows any more.
         node.isCacheStale = true
+        node.wasOpened = true
         if node.isDirectory {
             node.directory = Directory(parts: known.parts.map { Directory.Part(layer: $0) })
         }

@@ -50,9 +50,14 @@ void cfuse_set_backing(int backing);
 
 /* Registers `file` as a backing file of the connection: its id > 0, or -errno. The kernel writes to it with what the
  * thread may do now; if it `is_written`, that is without CAP_FSETID: set-id bits that the file is given while it is open go
- * with the next write, whoever writes. */
+ * with the next write, whoever writes. The thread gets that back when it calls what needs it (cfuse_system.h). */
 int cfuse_backing_open(int device, int file, int is_written);
 int cfuse_backing_close(int device, int backing);
+/* Gives this thread its privilege to keep set-id bits back. */
+void cfuse_keep_set_ids(void);
+
+/* Gives the kernel the content of a file that was never open, from its beginning; -errno on failure. */
+int cfuse_store(int device, uint64_t node, const void *data, size_t size);
 
 /* A buffer of this thread of at least `size` bytes; NULL without memory. */
 void *cfuse_buffer(size_t size);

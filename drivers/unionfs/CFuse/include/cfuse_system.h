@@ -15,7 +15,7 @@
 
 extern const int CFUSE_O_PATH, CFUSE_O_TMPFILE, CFUSE_O_NOATIME,
     CFUSE_RENAME_NOREPLACE, CFUSE_RENAME_EXCHANGE, CFUSE_RENAME_WHITEOUT;
-extern const int CFUSE_SEEK_DATA, CFUSE_SEEK_HOLE;
+extern const int CFUSE_SEEK_DATA, CFUSE_SEEK_HOLE, CFUSE_ST_NOATIME;
 
 int cfuse_stat(int dir, const char *name, struct stat *status);
 /* Birth time in nanoseconds; 0 where the file system keeps none. */
