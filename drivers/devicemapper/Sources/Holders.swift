@@ -17,7 +17,7 @@ enum Holders {
         return StorageError(
             .inUse,
             "\(what): its device \(name) is still used by \(text)",
-            remedy: "end what uses it; it is tried again",
+            remedy: "end what uses it",
             errno: .resourceBusy
         )
     }

@@ -87,7 +87,7 @@ extension OpenPool {
     func ownRanges(of record: LayerRecord) throws -> [Range<UInt64>] {
         let size = UInt64(blockSize)
         var ranges: [Range<UInt64>] = []
-        for block in try roughDifference(of: record.origin, and: record.device).blocks {
+        for block in try lastDifference(of: record.origin, and: record.device).blocks {
             let (start, end) = (block * size, min((block + 1) * size, record.sectors * 512))
             if start >= end { continue }
             if let last = ranges.last, last.upperBound == start {

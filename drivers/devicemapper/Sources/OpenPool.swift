@@ -293,34 +293,50 @@ extension OpenPool {
         and second: UInt32,
         freezing active: String?
     ) throws -> ThinMetadata.Difference {
-        try heldMetadata(freezing: active) { try $0.difference(of: first, and: second) }
+        try writeOut(freezing: active)
+        return try lastMetadata { try $0.difference(of: first, and: second) }
     }
 
     /// All devices in the pool.
-    func devices() throws -> [UInt32] { try heldMetadata(freezing: nil) { try $0.devices() } }
+    func devices() throws -> [UInt32] {
+        try writeOut(freezing: nil)
+        return try lastMetadata { try $0.devices() }
+    }
 
-    /// Runs `body` on a snapshot of the metadata.
-    private func heldMetadata<T>(freezing active: String?, _ body: (ThinMetadata) throws -> T) throws -> T {
-        // Somebody who held it was killed.
-        if status.heldRoot != nil { try DeviceMapper.message(name, "release_metadata_snap") }
+    /// In what two devices differ by what the pool last wrote.
+    func lastDifference(of first: UInt32, and second: UInt32) throws -> ThinMetadata.Difference {
+        try lastMetadata { try $0.difference(of: first, and: second) }
+    }
+
+    /// Has the kernel write the metadata as it is now.
+    private func writeOut(freezing active: String?) throws {
         if let active, try DeviceMapper.info(active) != nil {
-            try suspended(active) { () throws(SystemError) in
-                try DeviceMapper.message(name, "reserve_metadata_snap")
+            return try suspended(active) { () throws(SystemError) in
+                _ = try DeviceMapper.status(name, flushes: true)
             }
-        } else {
-            try DeviceMapper.message(name, "reserve_metadata_snap")
         }
-        defer { _ = try? DeviceMapper.message(name, "release_metadata_snap") }
-        guard let root = try DeviceMapper.status(name).flatMap(PoolStatus.init)?.heldRoot else {
-            throw DiskDamage("the pool gives no snapshot of its metadata")
-        }
-        return try body(try ThinMetadata(try metadataReader(), heldRoot: root))
+        _ = try DeviceMapper.status(name, flushes: true)
     }
 
-    /// In what two devices differ by what the pool last wrote, while others may go on writing: for what is only likely.
-    func roughDifference(of first: UInt32, and second: UInt32) throws -> ThinMetadata.Difference {
-        try ThinMetadata(try metadataReader()).difference(of: first, and: second)
+    /// Runs `body` on the metadata that the kernel last wrote, which others that use the pool make it write again.
+    ///
+    /// Until the superblock is written anew, nothing that it leads to is written over; so what was read while it stayed
+    /// the same was there at one moment. It does not come back to what it was: it counts the pool's blocks in use, which
+    /// become fewer only under the lock that is held. The kernel's own way for this, a metadata snapshot, is not for use:
+    /// a power cut while one is taken or released leaves a superblock that names it and no count of its blocks, or the
+    /// other way round, and thin_check refuses the pool.
+    private func lastMetadata<T>(_ body: (ThinMetadata) throws -> T) throws -> T {
+        let disk = try metadataReader()
+        for _ in 0..<Self.mostReadings {
+            let superblock = try ThinMetadata.superblock(of: disk)
+            let result = Result { try body(try ThinMetadata(disk)) }
+            if try ThinMetadata.superblock(of: disk) == superblock { return try result.get() }
+            usleep(1000)
+        }
+        throw DiskDamage("the pool's metadata was written anew each time that it was read")
     }
+
+    private static let mostReadings = 200
 
     /// The metadata as the kernel has written it.
     private func metadataReader() throws -> DiskReader {

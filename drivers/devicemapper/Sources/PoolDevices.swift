@@ -129,16 +129,25 @@ struct PoolDevices {
         }
         let program = try ExternalProgram("thin_check", package: "thin-provisioning-tools")
         // The flag keeps a pool read-only that ran out of space for metadata until somebody has looked at it: we do.
-        let (code, output) = try program.run(["-q", "--clear-needs-check-flag", metadataPath.string])
+        let (code, output) = try program.run(["--clear-needs-check-flag", metadataPath.string])
         if code == 0 {
             return try ThinMetadata(Self.reader(metadataPath))
         }
-        let text = output.split(separator: "\n").prefix(3).joined(separator: "; ")
         throw StorageError(
             .corrupt,
-            "start the thin pool: thin_check found its metadata in \(metadataPath) damaged: "
-                + (text.isEmpty ? "exit code \(code)" : text),
+            "start the thin pool: thin_check does not accept its metadata in \(metadataPath): "
+                + Self.complaints(output, code),
             remedy: "keep a copy of the file and repair it with thin_repair"
         )
+    }
+
+    /// What thin_check complains of, without what it says of its progress; with `-q` it would say neither.
+    private static func complaints(_ output: String, _ code: CInt) -> String {
+        let lines = output.split(separator: "\n").map { line in line.drop { $0 == " " } }
+        let complaints = lines.filter { line in
+            !line.isEmpty && !line.hasPrefix("examining ") && !line.hasPrefix("checking ")
+                && !line.hasPrefix("TRANSACTION_ID=") && !line.hasPrefix("METADATA_FREE_BLOCKS=")
+        }
+        return complaints.isEmpty ? "exit code \(code)" : complaints.prefix(3).joined(separator: "; ")
     }
 }

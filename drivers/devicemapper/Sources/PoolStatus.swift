@@ -17,8 +17,6 @@ struct PoolStatus: Sendable, Equatable {
     /// Blocks of the pool's own size.
     var usedData: Int64
     var totalData: Int64
-    /// Block of the held metadata snapshot.
-    var heldRoot: UInt64?
     /// `nil`: the pool has failed.
     var mode: Mode?
     var needsCheck: Bool
@@ -40,7 +38,6 @@ struct PoolStatus: Sendable, Equatable {
                 totalMetadata: 0,
                 usedData: 0,
                 totalData: 0,
-                heldRoot: nil,
                 mode: nil,
                 needsCheck: true
             )
@@ -55,7 +52,6 @@ struct PoolStatus: Sendable, Equatable {
             totalMetadata: metadata.total,
             usedData: data.used,
             totalData: data.total,
-            heldRoot: UInt64(words[3]),
             mode: mode,
             needsCheck: words.contains("needs_check")
         )
@@ -75,14 +71,13 @@ struct PoolStatus: Sendable, Equatable {
         totalMetadata: Int64,
         usedData: Int64,
         totalData: Int64,
-        heldRoot: UInt64?,
         mode: Mode?,
         needsCheck: Bool
     ) {
         self.transaction = transaction
         (self.usedMetadata, self.totalMetadata) = (usedMetadata, totalMetadata)
         (self.usedData, self.totalData) = (usedData, totalData)
-        (self.heldRoot, self.mode, self.needsCheck) = (heldRoot, mode, needsCheck)
+        (self.mode, self.needsCheck) = (mode, needsCheck)
     }
 }
 

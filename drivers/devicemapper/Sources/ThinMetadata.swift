@@ -18,21 +18,25 @@ struct ThinMetadata {
     private let mappingRoot: UInt64
     private let detailsRoot: UInt64
 
-    /// - Parameter heldRoot: of the metadata snapshot; without it nobody may be changing the metadata.
-    init(_ disk: DiskReader, heldRoot: UInt64? = nil) throws {
+    /// Nobody may be changing the metadata meanwhile.
+    init(_ disk: DiskReader) throws {
         self.disk = disk
-        let block = try disk.read(at: (heldRoot ?? 0) &* UInt64(Self.blockSize), count: Self.blockSize)
+        let block = DiskBytes(bytes: try Self.superblock(of: disk))
         guard block.u64(32) == Self.magic, (1...2).contains(block.u32(40)) else {
             throw DiskDamage("the pool's superblock is none")
         }
-        // A held one is a copy whose sum nobody made again.
-        if heldRoot == nil, block.u32(0) != Self.sum(block, Self.superblockXOR) {
+        guard block.u32(0) == Self.sum(block, Self.superblockXOR) else {
             throw DiskDamage("the pool's superblock has a wrong checksum")
         }
         transaction = block.u64(48)
         mappingRoot = block.u64(320)
         detailsRoot = block.u64(328)
         blockSectors = block.u32(336)
+    }
+
+    /// What says where all else is, in the first block.
+    static func superblock(of disk: DiskReader) throws -> [UInt8] {
+        try disk.read(at: 0, count: blockSize).bytes
     }
 
     private static func sum(_ block: DiskBytes, _ xor: UInt32) -> UInt32 {

@@ -308,7 +308,7 @@ final class DeviceMapperDriverTests {
         for index in 0..<4096 { damaged[8 * 4096 + index] = 0x55 }
         for index in 0..<512 { damaged[index] = 0x55 }
         try Files.replace(metadata, with: damaged, durable: false)
-        refused(.corrupt, "thin_check")
+        refused(.corrupt, "superblock is corrupt")
         try Files.replace(metadata, with: [UInt8](repeating: 0, count: new.count), durable: false)
         refused(.corrupt, "empty")
         try Files.replace(metadata, with: Array(new.prefix(1 << 20)), durable: false)
