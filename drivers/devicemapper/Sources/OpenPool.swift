@@ -322,7 +322,7 @@ extension OpenPool {
     ///
     /// Until the superblock is written anew, nothing that it leads to is written over; so what was read while it stayed
     /// the same was there at one moment. It does not come back to what it was: it counts the pool's blocks in use, which
-    /// become fewer only under the lock that is held. The kernel's own way for this, a metadata snapshot, is not for use:
+    /// removals make fewer, under the lock that is held. The kernel's own way for this, a metadata snapshot, is not for use:
     /// a power cut while one is taken or released leaves a superblock that names it and no count of its blocks, or the
     /// other way round, and thin_check refuses the pool.
     private func lastMetadata<T>(_ body: (ThinMetadata) throws -> T) throws -> T {

@@ -85,6 +85,14 @@ struct PoolDevices {
         )
     }
 
+    /// Whether no pool was ever started with this file for its metadata, which may be missing.
+    static func isUnused(_ path: FilePath) throws -> Bool {
+        guard let status = try Files.status(path), status.size >= PoolStatus.metadataBlock else {
+            return true
+        }
+        return try isEmpty(path)
+    }
+
     /// Whether the first block is zeros, as the kernel wants it of a new pool.
     private static func isEmpty(_ path: FilePath) throws -> Bool {
         let size = Int(PoolStatus.metadataBlock)

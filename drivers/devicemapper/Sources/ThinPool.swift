@@ -193,6 +193,7 @@ final class ThinPool: Sendable {
 
     /// Settles what the pool is going to be; nothing is on disk but two empty files.
     private func make() throws -> PoolRecord {
+        try refuseLost()
         try requireLibrary()
         let sizes = PoolSizes(options)
         var record = PoolRecord(
@@ -221,6 +222,18 @@ final class ThinPool: Sendable {
         try write(Intent(transaction: 0), isNew: true)
         try write(record)  // commit point: from here on there is a pool
         return record
+    }
+
+    /// Refuses to make a pool where there was one, whose layers would be gone.
+    private func refuseLost() throws {
+        let layers = try Files.openDirectory(home.appending("layers"))
+        let metadata = directory.appending("metadata")
+        if try Files.list(layers.raw).isEmpty, try PoolDevices.isUnused(metadata) { return }
+        throw StorageError(
+            .corrupt,
+            "read \(directory.appending("record")): it is missing, and the thin pool has been used",
+            remedy: "restore it from a backup, or begin a new store (--root)"
+        )
     }
 
     /// Takes over a pool that somebody else made, if nothing is in it.
@@ -277,10 +290,12 @@ final class ThinPool: Sendable {
 
     func readIntent() throws -> Intent {
         let path = directory.appending("intent")
-        guard let intent = Intent(try Files.contents(path, limit: Intent.size)) else {
+        let bytes = try Files.status(path).map { _ in try Files.contents(path, limit: Intent.size) }
+        guard let intent = bytes.flatMap(Intent.init) else {
+            let what = bytes == nil ? "missing" : "not what this version of strata wrote there"
             throw StorageError(
                 .corrupt,
-                "read \(path): it is not what this version of strata wrote there",
+                "read \(path): it is \(what)",
                 remedy: "restore the store from a backup, or begin a new one (--root)"
             )
         }

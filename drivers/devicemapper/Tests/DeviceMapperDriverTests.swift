@@ -314,7 +314,8 @@ final class DeviceMapperDriverTests {
         try Files.replace(metadata, with: Array(new.prefix(1 << 20)), durable: false)
         refused(.corrupt, "truncated")
         try Files.replace(metadata, with: new, durable: false)
-        for path in [data, metadata] {
+        let others = ["record", "intent"].map { driver.pool.directory.appending($0) }
+        for path in [data, metadata] + others {
             try Files.rename(path, to: directory.appending("elsewhere"))
             refused(.corrupt, "missing")
             try Files.rename(directory.appending("elsewhere"), to: path)
