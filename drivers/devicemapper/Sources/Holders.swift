@@ -36,18 +36,22 @@ enum Holders {
 
     private static func uses(_ pid: Int, _ device: DeviceNumber) -> Bool {
         if hasMounted(pid, device) { return true }
-        guard let directory = try? Files.open("/proc/\(pid)/fd", O_RDONLY | O_DIRECTORY),
-            let entries = try? Files.list(directory.raw)
+        guard let process = try? Files.open("/proc/\(pid)", O_RDONLY | O_DIRECTORY) else { return false }
+        if ["cwd", "root", "exe"].contains(where: { isOn(device, $0, process.raw) }) { return true }
+        guard let files = try? Files.open("fd", below: process.raw, O_RDONLY | O_DIRECTORY),
+            let entries = try? Files.list(files.raw)
         else { return false }
-        return entries.contains { entry in
-            // Through the link: the file itself.
-            guard let file = try? Files.open(entry.name, below: directory.raw, CInt(bitPattern: pathOnly))
-            else {
-                return false
-            }
-            let status = try? Files.status(of: file.raw)
-            return status?.device == device || status?.kind == .blockDevice && status?.rdev == device
+        return entries.contains { isOn(device, $0.name, files.raw) }
+    }
+
+    /// Whether what a link of /proc leads to lies on the device, or is it.
+    private static func isOn(_ device: DeviceNumber, _ link: some PathConvertible, _ directory: CInt) -> Bool
+    {
+        guard let file = try? Files.open(link, below: directory, CInt(bitPattern: pathOnly)) else {
+            return false
         }
+        let status = try? Files.status(of: file.raw)
+        return status?.device == device || status?.kind == .blockDevice && status?.rdev == device
     }
 
     /// O_PATH, which opens nothing: a fifo does not wait, a device does not start.

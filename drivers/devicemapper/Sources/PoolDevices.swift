@@ -64,8 +64,24 @@ struct PoolDevices {
         }
     }
 
+    /// The size of a block device that was given for the pool.
     static func size(of path: FilePath) throws -> Int64 {
-        let device = try Files.open(path, O_RDONLY)
+        func refusal(_ why: String) -> StorageError {
+            StorageError(
+                .invalid,
+                "open \(path) for the thin pool: \(why)",
+                remedy: "give block devices with dm.datadev and dm.metadatadev"
+            )
+        }
+        let device: OwnedFD
+        do throws(SystemError) {
+            device = try Files.open(path, O_RDONLY)
+        } catch {
+            throw refusal("\(error.errno)")
+        }
+        guard try Files.status(of: device.raw).kind == .blockDevice else {
+            throw refusal("it is no block device")
+        }
         return try size(ofDevice: device.raw)
     }
 
@@ -77,11 +93,13 @@ struct PoolDevices {
 
     /// Refuses a device that has something at its start: another pool, or anything else that is not ours to overwrite.
     static func refuseUsed(_ path: FilePath) throws {
-        if try isEmpty(path) { return }
+        // The last file system that shows itself is btrfs.
+        let start = min(try size(of: path), 128 << 10) / PoolStatus.metadataBlock * PoolStatus.metadataBlock
+        if try isEmpty(path, start) { return }
         throw StorageError(
             .invalid,
-            "make a thin pool with its metadata on \(path): the device is not empty",
-            remedy: "clear it (wipefs -a, dd if=/dev/zero bs=4096 count=1) if nothing on it is needed"
+            "make a thin pool on \(path): the device is not empty",
+            remedy: "clear it (dd if=/dev/zero bs=128k count=1 of=\(path)) if nothing on it is needed"
         )
     }
 
@@ -93,10 +111,9 @@ struct PoolDevices {
         return try isEmpty(path)
     }
 
-    /// Whether the first block is zeros, as the kernel wants it of a new pool.
-    private static func isEmpty(_ path: FilePath) throws -> Bool {
-        let size = Int(PoolStatus.metadataBlock)
-        return try reader(path).read(at: 0, count: size).bytes.allSatisfy { $0 == 0 }
+    /// Whether it begins with zeros; of a new pool's metadata the kernel wants one block.
+    private static func isEmpty(_ path: FilePath, _ count: Int64 = PoolStatus.metadataBlock) throws -> Bool {
+        try reader(path).read(at: 0, count: Int(count)).bytes.allSatisfy { $0 == 0 }
     }
 
     /// Reads a device past the kernel's pages, which know nothing of what a pool wrote to it.

@@ -214,7 +214,7 @@ final class ThinPool: Sendable {
                 try system("truncate", path.string) { ftruncate(made.raw, off_t(size)) }
             }
         case .devices(let data, let metadata):
-            try PoolDevices.refuseUsed(metadata)
+            for device in [data, metadata] { try PoolDevices.refuseUsed(device) }
             record.dataSize = try PoolDevices.size(of: data)
             record.metadataSize = try PoolDevices.size(of: metadata)
         case .pool: try adopt(&record)

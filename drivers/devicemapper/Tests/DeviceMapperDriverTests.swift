@@ -382,6 +382,17 @@ final class DeviceMapperDriverTests {
         try first.stopPool()
         let error = #expect(throws: StorageError.self) { try self.driver("two", options).startPool() }
         #expect(error?.code == .invalid)
+        let empty = try disk("empty", kilobytes: 8 << 10)
+        let plain = directory.appending("plain")
+        try Files.replace(plain, with: [UInt8](repeating: 0, count: 1 << 20), durable: false)
+        for (wrong, why) in [
+            (data, "not empty"), (plain.string, "no block device"), ("\(plain)-not", "No such file"),
+        ] {
+            let options = ["dm.datadev": wrong, "dm.metadatadev": empty]
+            let error = #expect(throws: StorageError.self) { try self.driver("two", options).startPool() }
+            let message = error?.message ?? ""
+            #expect(error?.code == .invalid && message.contains(wrong) && message.contains(why), "\(message)")
+        }
         // Whose they are finds them again, without being told.
         let again = try driver("one")
         let mounted = try again.mount(id, over: Self.none, access: .readOnly)
