@@ -160,23 +160,31 @@ struct StoreLayout {
 
     /// Makes the rows' file under another name and syncs it once; what a kill leaves of that is made anew.
     private func makeDatabase(_ file: FilePath) throws {
-        let draft = FilePath("\(file)-draft")
-        try doing("make \(file)") {
-            for suffix in ["", "-journal", "-wal", "-shm"] { try Files.unlink(FilePath("\(draft)\(suffix)")) }
-            // SQLite would make it 0644, and the log takes the mode of the database.
-            _ = try Files.open(draft, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
-        }
-        try Connection(draft.string, .create).makeAtOnce(Schema.migrations)
-        try doing("make \(file)") {
-            let made = try Files.open(draft, O_RDONLY | O_NOFOLLOW)
-            try system("fsync", draft.string) { fsync(made.raw) }
-            // Reading on a full disk needs these to be there. A log that lost its rows would be carried over into the new.
-            for suffix in ["-wal", "-shm"] {
-                let flags = O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW
-                _ = try Files.open(FilePath("\(file)\(suffix)"), flags, mode: 0o600)
+        let draft = root.appending("strata.db-draft")
+        let leftovers = ["", "-journal", "-wal", "-shm"].map { root.appending("strata.db-draft" + $0) }
+        do {
+            try doing("make \(file)") {
+                for path in leftovers { try Files.unlink(path) }
+                // SQLite would make it 0644, and the log takes the mode of the database.
+                _ = try Files.open(draft, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
             }
-            try Files.rename(draft, to: file)
+            try Connection(draft.string, .create).makeAtOnce(Schema.migrations)
+            try doing("make \(file)") { try publish(draft, as: file) }
+        } catch {
+            for path in leftovers { _ = try? Files.unlink(path) }
+            throw error
         }
+    }
+
+    private func publish(_ draft: FilePath, as file: FilePath) throws {
+        let made = try Files.open(draft, O_RDONLY | O_NOFOLLOW)
+        try system("fsync", draft.string) { fsync(made.raw) }
+        // Reading on a full disk needs these to be there. A log that lost its rows would be carried over into the new.
+        for suffix in ["-wal", "-shm"] {
+            let flags = O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW
+            _ = try Files.open(root.appending("strata.db" + suffix), flags, mode: 0o600)
+        }
+        try Files.rename(draft, to: file)
     }
 
     /// Brings the rows to the current layout, each step in one transaction with its number.

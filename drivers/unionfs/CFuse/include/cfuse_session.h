@@ -36,9 +36,6 @@ void cfuse_end_long(void);
 /* Closes every descriptor above 2, so that nothing of the layers' file systems is held any more, and ends the process. */
 _Noreturn void cfuse_end(int code);
 
-/* Another descriptor of the connection of `device`, -errno on failure. */
-int cfuse_clone_device(int device);
-
 /* cfuse_feature bits of the connection, once INIT was answered. */
 int cfuse_features(void);
 
@@ -47,17 +44,6 @@ int cfuse_is_unnamed(void);    /* CREATE stands for O_TMPFILE */
 int cfuse_drops_set_ids(void); /* the caller is not privileged to keep set-id bits */
 /* The backing file that the next OPEN or CREATE reply of this thread names; 0: none. */
 void cfuse_set_backing(int backing);
-
-/* Registers `file` as a backing file of the connection: its id > 0, or -errno. The kernel writes to it with what the
- * thread may do now; if it `is_written`, that is without CAP_FSETID: set-id bits that the file is given while it is open go
- * with the next write, whoever writes. The thread gets that back when it calls what needs it (cfuse_system.h). */
-int cfuse_backing_open(int device, int file, int is_written);
-int cfuse_backing_close(int device, int backing);
-/* Gives this thread its privilege to keep set-id bits back. */
-void cfuse_keep_set_ids(void);
-
-/* Gives the kernel the content of a file that was never open, from its beginning; -errno on failure. */
-int cfuse_store(int device, uint64_t node, const void *data, size_t size);
 
 /* A buffer of this thread of at least `size` bytes; NULL without memory. */
 void *cfuse_buffer(size_t size);

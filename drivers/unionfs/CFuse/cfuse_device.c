@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "cfuse_device.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+struct backing_map {
+    int32_t fd;
+    uint32_t flags;
+    uint64_t padding;
+};
+#define IOC_CLONE _IOR(229, 0, uint32_t)
+#define IOC_BACKING_OPEN _IOW(229, 1, struct backing_map)
+#define IOC_BACKING_CLOSE _IOW(229, 2, uint32_t)
+
+int cfuse_store(int device, uint64_t node, const void *data, size_t size)
+{
+    enum { NOTIFY_STORE = 4 };
+    struct {
+        uint32_t length;
+        int32_t code;
+        uint64_t unique;
+        uint64_t node, offset;
+        uint32_t size, padding;
+    } head = {.length = (uint32_t)(sizeof head + size), .code = NOTIFY_STORE, .node = node, .size = (uint32_t)size};
+    struct iovec parts[] = {{.iov_base = &head, .iov_len = sizeof head}, {.iov_base = (void *)data, .iov_len = size}};
+    return writev(device, parts, 2) < 0 ? -errno : 0;
+}
+
+int cfuse_clone_device(int device)
+{
+    int clone = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+    if (clone < 0) return -errno;
+    uint32_t number = (uint32_t)device;
+    if (ioctl(clone, IOC_CLONE, &number)) {
+        int error = errno;
+        close(clone);
+        return -error;
+    }
+    return clone;
+}
+
+/* Whether this thread may keep set-id bits that it may keep by its privilege; it comes with that. */
+static __thread int lacks_set_ids;
+
+static void allow_set_ids(int allows)
+{
+    if (lacks_set_ids != allows) return;
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    static __thread struct __user_cap_data_struct own[_LINUX_CAPABILITY_U32S_3];
+    static __thread int is_known;
+    if (!is_known) is_known = syscall(SYS_capget, &header, own) == 0;
+    struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
+    memcpy(sets, own, sizeof sets);
+    if (!is_known || !(own[0].effective & CAP_TO_MASK(CAP_FSETID))) return;
+    if (!allows) sets[0].effective &= ~CAP_TO_MASK(CAP_FSETID);
+    if (syscall(SYS_capset, &header, sets) == 0) lacks_set_ids = !allows;
+}
+
+void cfuse_keep_set_ids(void) { allow_set_ids(1); }
+
+int cfuse_backing_open(int device, int file, int is_written)
+{
+    struct backing_map map = {.fd = file};
+    if (is_written) allow_set_ids(0);
+    int id = ioctl(device, IOC_BACKING_OPEN, &map);
+    return id < 0 ? -errno : id;
+}
+
+int cfuse_backing_close(int device, int backing)
+{
+    uint32_t id = (uint32_t)backing;
+    return ioctl(device, IOC_BACKING_CLOSE, &id) ? -errno : 0;
+}
