@@ -6,6 +6,8 @@ package import SystemPackage
 
 /// What a file system has left: statvfs(3).
 package struct FileSystemSpace: Sendable {
+    /// Bytes that it has room for in all.
+    package let total: UInt64
     /// Bytes that anyone can still write.
     package let free: UInt64
     /// Bytes that root can still write: some file systems keep more for it.
@@ -16,6 +18,7 @@ package struct FileSystemSpace: Sendable {
         func bytes(_ blocks: UInt) -> UInt64 {
             UInt64(blocks).multipliedReportingOverflow(by: UInt64(figures.f_frsize)).partialValue
         }
+        total = bytes(figures.f_blocks)
         free = bytes(figures.f_bavail)
         freeForRoot = bytes(figures.f_bfree)
         usedInodes = Int64(clamping: figures.f_files) - Int64(clamping: figures.f_ffree)

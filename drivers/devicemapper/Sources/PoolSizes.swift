@@ -5,8 +5,9 @@ struct PoolSizes: Sendable, Equatable {
     /// What a layer's file system may hold unless the user says otherwise; as in Docker.
     static let baseSize: Int64 = 10 << 30
     static let blockSectors: UInt64 = 128
-    /// A sparse file, so this is a limit and no cost; it grows.
+    /// Sparse files, so this is a limit and no cost; they grow.
     static let dataSize: Int64 = 16 << 30
+    static let largestFirstDataSize: Int64 = 1 << 40
     /// The kernel uses no more.
     static let largestMetadata: Int64 = 16_978_542_592
 
@@ -15,11 +16,14 @@ struct PoolSizes: Sendable, Equatable {
     var data: Int64
     var metadata: Int64
 
-    init(_ options: PoolOptions) {
+    /// - Parameter disk: the bytes of the file system below the files. They grow when a layer is made, not while containers
+    ///   write: so that these meet no limit before the disk's, the files are as large from the start.
+    init(_ options: PoolOptions, disk: Int64 = 0) {
         blockSectors = options.blockSectors ?? Self.blockSectors
         let base = options.baseSize ?? Self.baseSize
         baseSectors = UInt64(base / 512)
-        data = Self.roundedUp(max(Self.dataSize, base + base / 4), to: Int64(blockSectors) * 512)
+        let least = max(Self.dataSize, base + base / 4, min(disk, Self.largestFirstDataSize))
+        data = Self.roundedUp(least, to: Int64(blockSectors) * 512)
         metadata = Self.metadata(forData: data, blockSectors: blockSectors)
     }
 

@@ -195,7 +195,7 @@ final class ThinPool: Sendable {
     private func make() throws -> PoolRecord {
         try refuseLost()
         try requireLibrary()
-        let sizes = PoolSizes(options)
+        let sizes = PoolSizes(options, disk: Int64(clamping: try Files.space(at: directory).total))
         var record = PoolRecord(
             id: LayerID.random().rawValue,
             backing: options.backing,
