@@ -8,7 +8,10 @@ import SystemPackage
 extension DeviceMapperDriver {
     package func status() throws -> [(name: String, value: String)] {
         try doing("look at \(home)") {
-            guard let record = try pool.record() else { return [("Pool", "not made yet")] }
+            guard let record = try pool.record() else {
+                try pool.refuseLost()
+                return [("Pool", "not made yet")]
+            }
             var pairs = [
                 ("Pool", try pool.name(of: record)),
                 ("Pool on", record.backing.description),
@@ -18,7 +21,7 @@ extension DeviceMapperDriver {
             ]
             pairs += changesStatus(record)
             guard let status = try poolStatus(record, flushes: true) else {
-                return pairs + [("Pool state", "not running")]
+                return pairs + [("Pool state", "not running: started when a layer is used")]
             }
             let block = Int64(record.blockSectors) * 512
             pairs += [
@@ -61,20 +64,38 @@ extension DeviceMapperDriver {
                 "the thin pool is full: what is written to new blocks is lost (remove layers, strata system prune, or "
                     + "enlarge the pool)"
             )
-        } else if case .files = record.backing {
-            // The files grow by themselves as long as the disk below has space.
-            if let space = fileSpace(record), space < 256 << 20 {
-                lines.append("the disk of the thin pool's files has \(space) bytes left")
-            }
-        } else if status.usedData * 100 >= status.totalData * 80 {
-            lines.append("\(status.usedData * 100 / status.totalData)% of the thin pool's data space is used")
+        } else if case .files = record.backing, let space = fileSpace(record), space < 256 << 20 {
+            lines.append("the disk of the thin pool's files has \(space) bytes left")
         }
-        if status.usedMetadata * 100 >= status.totalMetadata * 80 {
+        if status.waitsWhenFull {
             lines.append(
-                "\(status.usedMetadata * 100 / status.totalMetadata)% of the thin pool's metadata space is used"
+                "when the thin pool is full, whoever writes has to wait (its table lacks error_if_no_space)"
             )
         }
-        return lines
+        return lines + shortages(record, status)
+    }
+
+    /// What the pool is going to lack, while layers can still be made.
+    private func shortages(_ record: PoolRecord, _ status: PoolStatus) -> [String] {
+        let (data, metadata) = (Int64(record.blockSectors) * 512, PoolStatus.metadataBlock)
+        let floor = pool.options.minimumFree
+        let (total, metadataTotal) = (status.totalData * data, status.totalMetadata * metadata)
+        let spaces = [
+            ("data", total, total - status.usedData * data, floor.amount(of: total)),
+            (
+                "metadata", metadataTotal, metadataTotal - status.usedMetadata * metadata,
+                floor.metadataBlocks(of: status.totalMetadata) * metadata
+            ),
+        ]
+        return spaces.compactMap { what, total, free, floor in
+            if free == 0 || free > max(total / 5, floor + total / 10) { return nil }
+            var consequence = "no layer is made that leaves less than \(floor)"
+            if case .files = record.backing {
+                consequence = "it grows when a layer is made, not while containers write"
+            }
+            return "\(100 - free * 100 / total)% of the thin pool's \(what) space is used, "
+                + "\(free) bytes are free: \(consequence)"
+        }
     }
 }
 
@@ -82,7 +103,7 @@ extension DeviceMapperDriver: Advising {
     /// Once, before the pool is made, what its files cost; later, what is about to go wrong with it.
     package var advice: [String] {
         guard let record = try? pool.record() else {
-            guard case .files = pool.options.backing else { return [] }
+            guard case .files = pool.options.backing, (try? pool.refuseLost()) != nil else { return [] }
             return [
                 "storage driver devicemapper: the thin pool is made of two sparse files in \(pool.directory): good for "
                     + "trying out, slower than disks of its own (--storage-opt dm.datadev=, dm.metadatadev= or dm.thinpooldev=)"

@@ -26,15 +26,8 @@ extension OpenPool {
     private var freeData: Int64 { (status.totalData - status.usedData) * blockSize }
     private var freeMetadata: Int64 { status.totalMetadata - status.usedMetadata }
 
-    /// Blocks of metadata that are kept for deletions, whatever the user says of data.
     private func metadataFloor(of total: Int64? = nil) -> Int64 {
-        let total = total ?? status.totalMetadata
-        let share: Int64
-        switch pool.options.minimumFree {
-        case .percent(let percent): share = total * Int64(min(50, max(1, percent))) / 100
-        case .bytes: share = total / 10
-        }
-        return min(max(share, 16), 1 << 16)
+        pool.options.minimumFree.metadataBlocks(of: total ?? status.totalMetadata)
     }
 
     /// Sees to it that `bytes` can be written while the floors stay free: the pool grows, or it is refused.

@@ -35,6 +35,16 @@ struct PoolOptions: Sendable, Equatable {
             case .bytes(let bytes): min(bytes, total)
             }
         }
+
+        /// The floor for a pool with `total` blocks of metadata: some are kept for deletions, whatever the user says of data.
+        func metadataBlocks(of total: Int64) -> Int64 {
+            let share: Int64
+            switch self {
+            case .percent(let percent): share = total * Int64(min(50, max(1, percent))) / 100
+            case .bytes: share = total / 10
+            }
+            return min(max(share, 16), 1 << 16)
+        }
     }
 
     var backing: Backing = .files

@@ -20,6 +20,8 @@ struct PoolStatus: Sendable, Equatable {
     /// `nil`: the pool has failed.
     var mode: Mode?
     var needsCheck: Bool
+    /// Whether writers wait for space when there is none; a pool of our own gives them an error.
+    var waitsWhenFull = false
 
     /// Whether the kernel writes to its metadata no more.
     var isGivenUp: Bool { mode == nil || mode == .readOnly || needsCheck }
@@ -55,6 +57,7 @@ struct PoolStatus: Sendable, Equatable {
             mode: mode,
             needsCheck: words.contains("needs_check")
         )
+        waitsWhenFull = words.contains("queue_if_no_space")
     }
 
     private static func fraction(_ word: Substring) -> (used: Int64, total: Int64)? {

@@ -225,7 +225,7 @@ final class ThinPool: Sendable {
     }
 
     /// Refuses to make a pool where there was one, whose layers would be gone.
-    private func refuseLost() throws {
+    func refuseLost() throws {
         let layers = try Files.openDirectory(home.appending("layers"))
         let metadata = directory.appending("metadata")
         if try Files.list(layers.raw).isEmpty, try PoolDevices.isUnused(metadata) { return }
@@ -250,6 +250,13 @@ final class ThinPool: Sendable {
                 "use the thin pool \(name): it is not this store's and not empty (transaction "
                     + "\(status.transaction), \(status.usedData) blocks used)",
                 remedy: "give a pool of its own with dm.thinpooldev"
+            )
+        }
+        if status.waitsWhenFull {
+            throw StorageError(
+                .invalid,
+                "use the thin pool \(name): when it is full, whoever writes has to wait instead of getting an error",
+                remedy: "give it the feature error_if_no_space (LVM: lvchange --errorwhenfull y)"
             )
         }
         let words = table.split(separator: " ")

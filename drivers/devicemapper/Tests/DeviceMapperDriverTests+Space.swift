@@ -45,13 +45,37 @@ extension DeviceMapperDriverTests {
             }
             #expect(full?.code == .noSpace)
             let warnings = try driver.status().filter { $0.name == "Warning" }.map(\.value)
-            #expect(warnings.contains { $0.hasPrefix("the thin pool is full") }, "\(warnings)")
+            #expect(warnings.count == 1 && warnings[0].hasPrefix("the thin pool is full"), "\(warnings)")
         }
         try driver.remove(id)
         try driver.emptyTrash { false }
         let next = try apply(driver, [file("b", size: 1 << 20)], over: LayerChain([base]))
         let mounted = try driver.mount(next, over: LayerChain([base]), access: .readOnly)
         #expect(try Files.status("a", below: mounted.root.raw)?.size == 1 << 20)
+    }
+
+    @Test func aShortageIsToldBeforeLayersAreRefused() throws {
+        let (data, metadata) = (
+            try disk("data", kilobytes: 96 << 10), try disk("metadata", kilobytes: 4 << 10)
+        )
+        let driver = try driver(
+            "home",
+            ["dm.datadev": data, "dm.metadatadev": metadata, "dm.min_free_space": "40%"]
+        )
+        let base = try apply(driver, [file("a", size: 1 << 20)])
+        #expect(try !driver.status().contains { $0.name == "Warning" })
+        let id = LayerID.random()
+        try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
+        do {
+            let mounted = try driver.mount(id, over: LayerChain([base]), access: .readWrite)
+            // From 48 MiB on it is told, and refused when 4 MiB more would leave less than 38.4.
+            let used = try driver.pool.locked { $0.status.usedData * Int64($0.record.blockSectors) * 512 }
+            try write((51 << 20) - Int(used), to: "big", below: mounted.root.raw)
+        }
+        let warnings = try driver.status().filter { $0.name == "Warning" }.map(\.value)
+        #expect(warnings.count == 1 && warnings[0].contains("thin pool's data space"), "\(warnings)")
+        #expect(driver.advice.count == 1)
+        try driver.prepare(LayerID.random(), over: LayerChain([base]), options: LayerOptions())
     }
 
     @Test func fullMetadataRefusesAndRecovers() throws {

@@ -320,6 +320,11 @@ final class DeviceMapperDriverTests {
         for path in [data, metadata] + others {
             try Files.rename(path, to: directory.appending("elsewhere"))
             refused(.corrupt, "missing")
+            if path.lastComponent == "record" {
+                let error = #expect(throws: StorageError.self) { try driver.status() }
+                #expect(error?.code == .corrupt && error?.message.contains("missing") == true)
+                #expect(driver.advice.isEmpty)
+            }
             try Files.rename(directory.appending("elsewhere"), to: path)
         }
         let size = try #require(try Files.status(data)).size
@@ -412,17 +417,30 @@ final class DeviceMapperDriverTests {
             try disk("data", kilobytes: 256 << 10), try disk("metadata", kilobytes: 8 << 10)
         )
         let name = "test-pool-\(getpid())"
-        let table = DeviceMapper.Table(
-            sectors: 256 << 11,
-            target: "thin-pool",
-            parameters: "\(metadata) \(data) 256 0 1 error_if_no_space"
-        )
-        _ = try DeviceMapper.create(name, uuid: name, table, withNode: true)
+        func table(_ features: String) -> DeviceMapper.Table {
+            DeviceMapper.Table(
+                sectors: 256 << 11,
+                target: "thin-pool",
+                parameters: "\(metadata) \(data) 256 0 \(features)"
+            )
+        }
+        // The kernel's own choice is that writers wait for space.
+        _ = try DeviceMapper.create(name, uuid: name, table("0"), withNode: true)
         defer {
             _ = try? Retry.whileBusy { () throws(SystemError) in
                 try DeviceMapper.remove(name, deferred: false)
             }
         }
+        let waiting = #expect(throws: StorageError.self) {
+            try self.driver("waiting", ["dm.thinpooldev": "/dev/mapper/\(name)"]).startPool()
+        }
+        #expect(
+            waiting?.code == .invalid && waiting?.message.contains("has to wait") == true,
+            "\(String(describing: waiting))"
+        )
+        try DeviceMapper.load(name, table("1 error_if_no_space"))
+        try DeviceMapper.suspend(name)
+        try DeviceMapper.resume(name)
         let driver = try driver("home", ["dm.thinpooldev": "/dev/mapper/\(name)", "dm.min_free_space": "5%"])
         let base = try apply(driver, [file("a", size: 100)])
         let id = LayerID.random()

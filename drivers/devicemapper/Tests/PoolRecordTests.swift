@@ -153,7 +153,9 @@ struct PoolRecordTests {
         let bad = try #require(
             PoolStatus("3 1/2 2/2 77 out_of_data_space no_discard_passdown error_if_no_space needs_check 1")
         )
-        #expect(bad.mode == .outOfData && bad.needsCheck)
+        #expect(bad.mode == .outOfData && bad.needsCheck && !bad.waitsWhenFull)
+        let waiting = "0 10/1024 0/1024 - rw discard_passdown queue_if_no_space - 1024"
+        #expect(PoolStatus(waiting)?.waitsWhenFull == true)
         #expect(PoolStatus("Fail")?.mode == nil)
         for line in ["", "1 2", "1 3/2 0/1 - rw", "x 1/2 0/1 - rw", "1 1/2 0/1 - odd"] {
             #expect(PoolStatus(line) == nil)
@@ -168,6 +170,8 @@ struct PoolRecordTests {
         #expect(PoolSizes.grown(100, used: 90, need: 0, floor: .percent(90)) == 1600)
         #expect(PoolNeed(bytes: 1 << 20, blockSize: 1 << 16).data >= 1 << 20)
         let large = PoolSizes(try PoolOptions(["dm.basesize": "64t"]))
+        #expect(PoolSizes(PoolOptions(), disk: 40 << 30).data == 40 << 30)
+        #expect(PoolSizes(PoolOptions(), disk: 40 << 40).data == 1 << 40)
         #expect(large.data > 64 << 40 && large.metadata == PoolSizes.largestMetadata)
     }
 }
