@@ -8,6 +8,8 @@ struct PoolSizes: Sendable, Equatable {
     /// Sparse files, so this is a limit and no cost; they grow.
     static let dataSize: Int64 = 16 << 30
     static let largestFirstDataSize: Int64 = 1 << 40
+    /// Bytes of the metadata that are no hole.
+    static let keptMetadata: Int64 = 16 << 20
     /// The kernel uses no more.
     static let largestMetadata: Int64 = 16_978_542_592
 

@@ -212,6 +212,11 @@ final class ThinPool: Sendable {
                 try Files.unlink(path)
                 let made = try Files.open(path, O_RDWR | O_CREAT | O_EXCL, mode: 0o600)
                 try system("truncate", path.string) { ftruncate(made.raw, off_t(size)) }
+                // On a full disk a pool that cannot write its metadata could not delete layers either. It takes its first
+                // free blocks first; where the file system cannot keep space, nothing is lost by asking.
+                if file == "metadata" {
+                    _ = clinux_fallocate(made.raw, 0, 0, min(size, PoolSizes.keptMetadata))
+                }
             }
         case .devices(let data, let metadata):
             for device in [data, metadata] { try PoolDevices.refuseUsed(device) }

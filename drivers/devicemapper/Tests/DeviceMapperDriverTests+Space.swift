@@ -125,7 +125,18 @@ extension DeviceMapperDriverTests {
         #expect(error?.code == .noSpace, "\(String(describing: error))")
         #expect(try driver.list() == [base])
         try driver.emptyTrash { false }
+        // A container that fills the disk gets an error, and its removal gives the space back.
+        let id = LayerID.random()
+        try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
+        do {
+            let mounted = try driver.mount(id, over: LayerChain([base]), access: .readWrite)
+            #expect(throws: SystemError.self) { try write(120 << 20, to: "big", below: mounted.root.raw) }
+        }
+        try driver.remove(id)
+        try driver.emptyTrash { false }
         try apply(driver, [file("b", size: 1 << 20)], over: LayerChain([base]))
+        #expect(try driver.pool.locked { $0.status.mode } == .readWrite)
+        try checkPool(driver)
     }
 
     @Test func aPoolGrowsWithItsDevices() throws {
