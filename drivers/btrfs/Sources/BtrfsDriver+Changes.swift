@@ -142,7 +142,13 @@ private final class TemporarySnapshot {
             let name = newName()
             try Subvolume.snapshot(tree, as: name, below: directory.raw, readOnly: true)
             // Who empties the trash takes what nobody has locked, perhaps just before we do.
-            guard let opened = try? SharedFD(Subvolume.open(name, below: directory.raw)) else { continue }
+            let opened: SharedFD
+            do throws(SystemError) {
+                opened = SharedFD(try Subvolume.open(name, below: directory.raw))
+            } catch {
+                if error.errno == .noSuchFileOrDirectory { continue }
+                throw error
+            }
             if clinux_flock(opened.raw, LOCK_SH | LOCK_NB) == 0 {
                 fd = opened
                 self.name = name
