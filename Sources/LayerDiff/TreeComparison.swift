@@ -89,7 +89,7 @@ private final class TwoTreeWalk {
         while let rest = try linked?.takeRest() { try walk(rest) }
         listRest()
         changes.sort()
-        if linked != nil { removeRepeated() }
+        removeRepeated()
         return changes
     }
 
@@ -105,13 +105,19 @@ private final class TwoTreeWalk {
         }
     }
 
-    /// Directories are listed by each walk that comes through them.
+    /// Directories are listed by each walk that comes through them, and for what is below them.
     private func removeRepeated() {
-        var last: TreePath?
-        changes.removeAll { change in
-            defer { last = change.path }
-            return last == change.path
+        var kept = 0
+        for index in changes.indices {
+            if kept == 0 || changes[kept - 1].path != changes[index].path {
+                if kept != index { changes[kept] = changes[index] }
+                kept += 1
+            } else if changes[kept - 1].kind == .modified {
+                // What it is by itself says more than what is below it.
+                changes[kept - 1] = changes[index]
+            }
         }
+        changes.removeSubrange(kept...)
     }
 
     private func enter(
@@ -245,7 +251,7 @@ private final class TwoTreeWalk {
         let known = linked?.candidates.known ?? []
         if broken.isEmpty, known.isEmpty { return }
         changes += known
-        var listed = Set(changes.map(\.path))
+        var listed: Set<TreePath> = []
         var last: TreePath?
         for start in broken + known.compactMap(\.path.parent) where start != last {
             last = start

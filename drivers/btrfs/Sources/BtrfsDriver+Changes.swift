@@ -74,8 +74,15 @@ extension BtrfsDriver {
     ) throws -> (changes: [Change], hasProtected: Bool) {
         let names = InodeNames(in: still)
         let parentNames = InodeNames(in: parent)
-        var changed = ChangedInodes(InodeScan(still, over: parent, after: transaction), names: names)
-        let (scope, known, hasProtected) = try changed.find()
+        // In a snapshot they cannot be told from directories.
+        let hasSubvolumes =
+            try tree != still || !Subvolume.nested(in: Subvolume.info(tree).id, on: tree).isEmpty
+        let scan = InodeScan(still, over: parent, after: transaction, hasSubvolumes: hasSubvolumes)
+        var changed = ChangedInodes(scan, names: names)
+        let (scope, known, hasProtected, inodes) = try changed.find()
+        // Of many it takes a while to give back their memory, for which the comparison need not wait.
+        let cleaning = inodes.count < 500 ? nil : try? Thread { withExtendedLifetime(inodes) {} }
+        defer { cleaning?.join() }
         let candidates = ComparisonCandidates(
             root: scope,
             known: known,

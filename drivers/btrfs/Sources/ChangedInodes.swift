@@ -26,8 +26,8 @@ struct ChangedInodes {
     private var places: [UInt64: Place] = [:]
     private var known: [Change] = []
 
-    /// What may differ, what is known to, and whether any inode of it is protected.
-    typealias Found = (scope: ComparisonScope, known: [Change], hasProtected: Bool)
+    /// What may differ, what is known to, whether any inode of it is protected, and the inodes, which nothing needs further.
+    typealias Found = (scope: ComparisonScope, known: [Change], hasProtected: Bool, inodes: [ChangedInode])
 
     init(_ scan: InodeScan, names: InodeNames) {
         self.names = names
@@ -42,13 +42,12 @@ struct ChangedInodes {
         for inode in found {
             if inode.item.isDirectory { try take(directory: inode) } else { try take(file: inode) }
         }
-        return (root, known, found.contains(where: \.item.isProtected))
+        changed = [:]
+        return (root, known, found.contains(where: \.item.isProtected), found)
     }
 
     private mutating func take(file: ChangedInode) throws(SystemError) {
-        // Names may stand in an older leaf than the inode.
-        let isComplete = file.names.count == Int(file.item.links)
-        if isComplete, file.item.links == 1, let name = file.names.first,
+        if file.item.links == 1, let name = file.names.first,
             let place = try place(ofDirectory: name.directory), place.isSame
         {
             let isNew = file.namesBefore?.contains(name) != true
@@ -57,7 +56,7 @@ struct ChangedInodes {
                 return known.append(Change(.modified, place.path.appending(name.name)))
             }
         }
-        for name in isComplete ? file.names : try names.names(of: file.inode) {
+        for name in file.names {
             _ = try place(ofDirectory: name.directory)?.scope.insert(name.name)
         }
     }

@@ -6,85 +6,16 @@ import LinuxSys
 import Synchronization
 import SystemPackage
 
-/// What the item of an inode says of it.
-struct InodeItem: Equatable {
-    /// The transactions that made the inode and that last wrote it.
-    let made: UInt64
-    let changed: UInt64
-    let size: UInt64
-    let links: UInt32
-    private let user: UInt32
-    private let group: UInt32
-    private let mode: UInt32
-    private let device: UInt64
-    private let flags: UInt64
-    private let modified: Timestamp
-
-    init(_ data: ItemData) throws(SystemError) {
-        made = try data.integer(at: 0, UInt64.self)
-        changed = try data.integer(at: 8, UInt64.self)
-        size = try data.integer(at: 16, UInt64.self)
-        links = try data.integer(at: 40, UInt32.self)
-        user = try data.integer(at: 44, UInt32.self)
-        group = try data.integer(at: 48, UInt32.self)
-        mode = try data.integer(at: 52, UInt32.self)
-        device = try data.integer(at: 56, UInt64.self)
-        flags = try data.integer(at: 64, UInt64.self)
-        modified = Timestamp(
-            seconds: try data.integer(at: 136, Int64.self),
-            nanoseconds: try data.integer(at: 144, UInt32.self)
-        )
-    }
-
-    var isDirectory: Bool { mode & 0o170000 == 0o040000 }
-
-    /// Whether something besides its mode keeps it as it is: no layer has such marks, or would let them be removed.
-    var isProtected: Bool {
-        let (immutable, appendOnly, verity): (UInt64, UInt64, UInt64) = (1 << 6, 1 << 7, 1 << 32)
-        return flags & (immutable | appendOnly | verity) != 0
-    }
-
-    /// Whether this alone tells that the inode is changed; else its content and its attributes may.
-    func differs(from other: Self) -> Bool {
-        mode != other.mode || user != other.user || group != other.group || modified != other.modified
-            || device != other.device || (!isDirectory && size != other.size)
-    }
-}
-
-/// An inode that was written since, with those of its names that stood near it.
-///
-/// Belongs to the thread that finds it, until that has ended.
-final class ChangedInode: @unchecked Sendable {
-    struct Before {
-        var item: InodeItem
-        /// `nil`: those of now.
-        var names: [InodeNames.Name]? = []
-    }
-
-    let inode: UInt64
-    let item: InodeItem
-    var names: [InodeNames.Name] = []
-    /// What it was in the parent; `nil` for a new one.
-    var before: Before?
-    /// Of a directory.
-    var entries = ScannedEntries()
-    /// The names that a directory lost, unless only a listing tells.
-    var removed: [TreePath]?
-
-    init(_ inode: UInt64, _ item: InodeItem) {
-        self.inode = inode
-        self.item = item
-    }
-
-    /// Its names in the parent; `nil` for a new one.
-    var namesBefore: [InodeNames.Name]? { before.map { $0.names ?? names } }
-}
-
 /// Finds the inodes of a subvolume that were written after a transaction.
+///
+/// What takes time is the kernel's copying of all items of the leaves that were written since. More than half of them are
+/// entries of directories, each of which is there twice; so those of large directories are passed over, and what such a
+/// directory got and lost is found by the inodes that have a name in it, or had: see `PassedDirectories`.
 struct InodeScan: Sendable {
-    private let tree: TreeSearch
-    private let parent: TreeSearch
-    private let transaction: UInt64
+    let tree: TreeSearch
+    let parent: TreeSearch
+    let transaction: UInt64
+    private let passesEntries: Bool
     /// Parts in which a large tree is read, so that two threads have the same to do wherever the changes are.
     private static let parts: UInt64 = 16
 
@@ -92,18 +23,35 @@ struct InodeScan: Sendable {
     ///   - tree: one that nobody changes, with all that was done to it written; stays the caller's.
     ///   - parent: what it was made from, as it was then; stays the caller's.
     ///   - transaction: what was written by later ones counts.
-    init(_ tree: CInt, over parent: CInt, after transaction: UInt64) {
+    ///   - hasSubvolumes: whether there may be subvolumes in the tree: they have names, but no inode.
+    init(_ tree: CInt, over parent: CInt, after transaction: UInt64, hasSubvolumes: Bool) {
         self.tree = TreeSearch(tree)
         self.parent = TreeSearch(parent)
         self.transaction = transaction
+        passesEntries = !hasSubvolumes
     }
 
-    /// All inodes that changed, those of a large tree by two threads: what takes time is the kernel's copying.
+    /// What a scan found.
+    struct Found: Sendable {
+        /// All that changed and are still there.
+        var changed: [ChangedInode] = []
+        /// Names of inodes that are gone: some of them, each certainly.
+        var lost: [InodeNames.Name] = []
+
+        static func += (found: inout Self, other: Self) {
+            found.changed += other.changed
+            found.lost += other.lost
+        }
+    }
+
+    /// All inodes that changed, those of a large tree by two threads.
     func find() throws(SystemError) -> [ChangedInode] {
         let end = try tree.endOfInodes()
-        if end < 10_000 { return try find(from: .first, to: .last, SearchBuffer()) }
+        if end < 10_000 {
+            return try find(from: .first, to: .last, paced: false, SearchBuffers()).changed
+        }
         let next = Atomic<UInt64>(0)
-        let other = Mutex<Result<[ChangedInode], SystemError>>(.success([]))
+        let other = Mutex<Result<Found, SystemError>>(.success(Found()))
         // If there can be no other thread, this one reads all parts.
         let thread = try? Thread { [self] in
             let found = Result { () throws(SystemError) in try findParts(next, end) }
@@ -111,89 +59,144 @@ struct InodeScan: Sendable {
         }
         let own = Result { () throws(SystemError) in try findParts(next, end) }
         thread?.join()
-        return try own.get() + other.withLock { $0 }.get()
+        var found = try own.get()
+        found += try other.withLock { $0 }.get()
+        try PassedDirectories(found).complete(self)
+        return found.changed
     }
 
     /// Reads one part after the other, as long as nobody else has taken it.
-    private func findParts(
-        _ next: borrowing Atomic<UInt64>,
-        _ end: UInt64
-    ) throws(SystemError) -> [ChangedInode] {
-        let buffer = SearchBuffer(byteCount: 256 << 10)
+    private func findParts(_ next: borrowing Atomic<UInt64>, _ end: UInt64) throws(SystemError) -> Found {
+        let buffers = SearchBuffers()
         let size = end / Self.parts + 1
-        var changed: [ChangedInode] = []
+        var found = Found()
         while true {
             let part = next.wrappingAdd(1, ordering: .relaxed).oldValue
-            if part >= Self.parts { return changed }
-            changed += try find(
+            if part >= Self.parts { return found }
+            found += try find(
                 from: ItemKey(object: part * size, type: 0, offset: 0),
                 to: part == Self.parts - 1
                     ? .last : ItemKey(object: (part + 1) * size - 1, type: .max, offset: .max),
-                buffer
+                paced: passesEntries,
+                buffers
             )
         }
     }
 
+    /// - Parameter paced: whether it is done in steps, so that entries of large directories can be passed over.
     private func find(
         from first: ItemKey,
         to last: ItemKey,
-        _ buffer: SearchBuffer
-    ) throws(SystemError) -> [ChangedInode] {
-        var changed: [ChangedInode] = []
-        var isCurrent = false
-        try tree.forEach(
-            from: first,
-            to: last,
-            since: transaction + 1,
-            into: buffer
-        ) { key, data throws(SystemError) in
-            let type = Int32(key.type)
-            if type == BTRFS_INODE_ITEM_KEY {
-                isCurrent = try data.integer(at: 8, UInt64.self) > transaction
-                if !isCurrent { return }
-                let item = try InodeItem(data)
-                // A file without a name is open somewhere, and gone once that is closed.
-                isCurrent = item.links > 0
-                if isCurrent { changed.append(ChangedInode(key.object, item)) }
-                return
+        paced: Bool,
+        _ buffers: SearchBuffers
+    ) throws(SystemError) -> Found {
+        let shortest: UInt32 = 32
+        var items = ScannedItems(after: transaction)
+        var most: UInt32 = paced ? shortest : .max
+        var isGuess = false
+        var start: ItemKey? = first
+        while let from = start {
+            start = try tree.search(
+                from: from,
+                to: last,
+                since: transaction + 1,
+                most: most,
+                into: buffers.large
+            ) { key, data throws(SystemError) in try items.take(key, data) }.next
+            if paced, start != nil, let passed = items.passEntries() {
+                start = ItemKey(object: passed, type: UInt8(BTRFS_DIR_INDEX_KEY) + 1, offset: 0)
+                // The next answer is to end in the next directory: often that is as far as this one was.
+                most = max(shortest, min(items.distance, 1 << 16) + 8)
+                isGuess = true
+            } else if isGuess {
+                most = shortest
+                isGuess = false
+            } else if most < 1 << 16 {
+                // Where no large directories are, steps would only cost.
+                most *= 2
             }
-            // Nearly all are of others.
-            guard isCurrent, let last = changed.last, last.inode == key.object else { return }
-            switch type {
+        }
+        try compare(items.changed, buffers)
+        var found = Found(changed: items.changed)
+        if items.changed.contains(where: \.isPassedOver) {
+            // Else they are no cheaper than what was passed over.
+            for gap in items.gaps.prefix(64 + 2 * items.changed.count) {
+                found.lost += try lostNames(in: gap, buffers)
+            }
+        }
+        return found
+    }
+
+    /// Names may stand in an older leaf than the inode.
+    private func completeNames(of changed: ChangedInode, _ buffers: SearchBuffers) throws(SystemError) {
+        if changed.names.count == Int(changed.item.links) { return }
+        changed.names = []
+        try tree.forEach(
+            from: ItemKey(object: changed.inode, type: UInt8(BTRFS_INODE_REF_KEY), offset: 0),
+            to: ItemKey(object: changed.inode, type: UInt8(BTRFS_INODE_EXTREF_KEY), offset: .max),
+            into: buffers.large
+        ) { key, data throws(SystemError) in
+            try InodeNames.read(key, data) { changed.names.append($0) }
+        }
+    }
+
+    private func compare(_ changed: [ChangedInode], _ buffers: SearchBuffers) throws(SystemError) {
+        var row: [ChangedInode] = []
+        func end() throws(SystemError) {
+            if row.count == 1 { try compare(row[0], buffers) } else { try compare(row: row, buffers) }
+            row.removeAll(keepingCapacity: true)
+        }
+        for inode in changed {
+            try completeNames(of: inode, buffers)
+            if inode.item.made > transaction { continue }
+            // Between theirs stands what tells where their content is, which may be much.
+            let isSmall = !inode.item.isDirectory && inode.item.size <= 1 << 16
+            if let last = row.last, !isSmall || last.inode + 1 != inode.inode { try end() }
+            if isSmall { row.append(inode) } else { try compare(inode, buffers) }
+        }
+        try end()
+    }
+
+    /// Looks at what files whose numbers follow each other were in the parent.
+    private func compare(row: [ChangedInode], _ buffers: SearchBuffers) throws(SystemError) {
+        guard let first = row.first?.inode, let last = row.last?.inode else { return }
+        try parent.forEach(
+            from: ItemKey(object: first, type: UInt8(BTRFS_INODE_ITEM_KEY), offset: 0),
+            to: ItemKey(object: last, type: UInt8(BTRFS_INODE_EXTREF_KEY), offset: .max),
+            into: buffers.large
+        ) { key, data throws(SystemError) in
+            let inode = row[Int(key.object - first)]
+            switch Int32(key.type) {
+            case BTRFS_INODE_ITEM_KEY: inode.before = ChangedInode.Before(item: try InodeItem(data))
             case BTRFS_INODE_REF_KEY, BTRFS_INODE_EXTREF_KEY:
-                try InodeNames.read(key, data) { last.names.append($0) }
-            case BTRFS_DIR_INDEX_KEY:
-                try last.entries.add(number: key.offset, data, after: transaction)
+                try InodeNames.read(key, data) { inode.before?.names?.append($0) }
             default: break
             }
         }
-        for inode in changed where inode.item.made <= transaction { try compare(inode, buffer) }
-        return changed
+        for inode in row where inode.before?.names == inode.names { inode.before?.names = nil }
     }
 
     /// Looks at what an inode was in the parent.
-    private func compare(_ changed: ChangedInode, _ buffer: SearchBuffer) throws(SystemError) {
+    private func compare(_ changed: ChangedInode, _ buffers: SearchBuffers) throws(SystemError) {
         let inode = changed.inode
         // Nearly all have one name: there are these two items, and to look for more takes as long again.
-        var before = try before(inode, most: 2, buffer)
+        var before = try before(inode, most: 2, buffers.small)
         if let found = before, found.names?.count != Int(found.item.links) {
-            before = try self.before(inode, most: .max, buffer)
+            before = try self.before(inode, most: .max, buffers.large)
         }
         // So there is less to be thrown away by the one thread at the end.
         if before?.names == changed.names { before?.names = nil }
         changed.before = before
-        if let before, changed.item.isDirectory {
+        if let before, changed.item.isDirectory, !changed.isPassedOver {
             changed.removed = try changed.entries.removed(
                 from: inode,
                 of: parent,
                 sizes: (before.item.size, changed.item.size),
-                buffer
+                buffers
             )
         }
     }
-}
 
-extension InodeScan {
     private func before(
         _ inode: UInt64,
         most: UInt32,
@@ -214,75 +217,118 @@ extension InodeScan {
         }
         return before
     }
-}
 
-/// The entries of a directory, as far as they stood in leaves that were written since.
-///
-/// Each entry has a number that no other one of its directory ever has, given upwards. The size of a directory is twice
-/// the length of its names, which tells whether all were seen.
-struct ScannedEntries {
-    struct Entry {
-        var name: TreePath
-        /// `nil` for what is no plain file: a directory, a subvolume.
-        var file: UInt64?
-    }
-
-    /// Those that came since.
-    private(set) var added: [Entry] = []
-    private var length: UInt64 = 0
-    private var addedLength: UInt64 = 0
-    /// Numbers of none of the entries.
-    private var gaps: [ClosedRange<UInt64>] = []
-    private var next: UInt64 = 2
-
-    mutating func add(number: UInt64, _ data: ItemData, after transaction: UInt64) throws(SystemError) {
-        let nameLength = try data.integer(at: 27, UInt16.self)
-        length &+= UInt64(nameLength)
-        if number > next { gaps.append(next...(number - 1)) }
-        next = number &+ 1
-        if try data.integer(at: 17, UInt64.self) <= transaction { return }
-        addedLength &+= UInt64(nameLength)
-        let keyType = try data.integer(at: 8, UInt8.self)
-        let kind = try data.integer(at: 29, UInt8.self)
-        let isFile = keyType == UInt8(BTRFS_INODE_ITEM_KEY) && kind != UInt8(BTRFS_FT_DIR)
-        added.append(
-            Entry(
-                name: try data.name(at: 30, length: nameLength),
-                file: isFile ? try data.integer(at: 0, UInt64.self) : nil
-            )
-        )
-    }
-
-    /// The names that the parent has under numbers that are gone; `nil` if these may not be all that went.
-    ///
-    /// - Parameter sizes: of the directory, in the parent and now.
-    func removed(
-        from directory: UInt64,
-        of parent: TreeSearch,
-        sizes: (before: UInt64, now: UInt64),
-        _ buffer: SearchBuffer
-    ) throws(SystemError) -> [TreePath]? {
-        guard length &* 2 == sizes.now else { return nil }
-        let gaps = gaps + [next...UInt64.max]
-        var missing = sizes.before &+ addedLength &* 2 &- sizes.now
-        var names: [TreePath] = []
-        var position = 0
-        for range in gaps.count > 4 ? [gaps[0].lowerBound...UInt64.max] : gaps where missing != 0 {
-            let type = UInt8(BTRFS_DIR_INDEX_KEY)
-            let width = range.upperBound - range.lowerBound
-            try parent.forEach(
-                from: ItemKey(object: directory, type: type, offset: range.lowerBound),
-                to: ItemKey(object: directory, type: type, offset: range.upperBound),
-                most: width < 100 ? UInt32(width) + 1 : .max,
-                into: buffer
-            ) { key, data throws(SystemError) in
-                while gaps[position].upperBound < key.offset { position += 1 }
-                if gaps[position].lowerBound > key.offset { return }
-                let length = try data.integer(at: 27, UInt16.self)
-                missing &-= UInt64(length) &* 2
-                names.append(try data.name(at: 30, length: length))
+    /// The names that inodes of these numbers have in the parent, if the tree has none of the inodes.
+    private func lostNames(
+        in gap: ClosedRange<UInt64>,
+        _ buffers: SearchBuffers
+    ) throws(SystemError) -> [InodeNames.Name] {
+        let first = ItemKey(object: gap.lowerBound, type: 0, offset: 0)
+        let last = ItemKey(object: gap.upperBound, type: UInt8(BTRFS_INODE_EXTREF_KEY), offset: .max)
+        var names: [InodeNames.Name] = []
+        var isAlone = false
+        func take(_ key: ItemKey, _ data: ItemData) throws(SystemError) {
+            switch Int32(key.type) {
+            case BTRFS_INODE_ITEM_KEY: isAlone = try data.integer(at: 40, UInt32.self) == 1
+            case BTRFS_INODE_REF_KEY, BTRFS_INODE_EXTREF_KEY:
+                try InodeNames.read(key, data) { names.append($0) }
+            default: break
             }
         }
-        return missing == 0 ? names : nil
+        // Of one inode with one name there is no more than this before its content.
+        if gap.count == 1 {
+            try parent.forEach(from: first, to: last, most: 2, into: buffers.small, take)
+        }
+        if gap.count > 1 || !names.isEmpty && !isAlone {
+            names = []
+            try parent.forEach(from: first, to: last, into: buffers.large, take)
+        }
+        if names.isEmpty { return [] }
+        // An older leaf may have them.
+        var isThere = false
+        try tree.forEach(from: first, to: last, most: 1, into: buffers.small) { _, _ in isThere = true }
+        return isThere ? [] : names
+    }
+}
+
+/// Memory for the searches of one thread.
+struct SearchBuffers {
+    /// For one inode without its content.
+    let small = SearchBuffer(byteCount: 2 << 10)
+    let large = SearchBuffer(byteCount: 128 << 10)
+}
+
+/// What the items say that were written since a transaction, in their order.
+private struct ScannedItems {
+    private let transaction: UInt64
+    private(set) var changed: [ChangedInode] = []
+    /// Numbers that lie between those of two inodes near to each other.
+    private(set) var gaps: [ClosedRange<UInt64>] = []
+    /// Whose items come.
+    private var object = UInt64.max
+    /// The same, if it is changed.
+    private var current: ChangedInode?
+    /// Of a directory whose entries come; 0 where that is not known.
+    private var directorySize: UInt64 = 0
+    /// Its entries so far, and the bytes of their names.
+    private var entries: (count: UInt64, bytes: UInt64) = (0, 0)
+    /// Items since entries were passed over.
+    private var count: UInt32 = 0
+    /// How many items were between the entries last passed over and those before.
+    private(set) var distance: UInt32 = 0
+
+    init(after transaction: UInt64) { self.transaction = transaction }
+
+    mutating func take(_ key: ItemKey, _ data: ItemData) throws(SystemError) {
+        if key.object != object { begin(key.object) }
+        count &+= 1
+        switch Int32(key.type) {
+        case BTRFS_INODE_ITEM_KEY:
+            if try data.integer(at: 52, UInt32.self) & 0o170000 == 0o040000 {
+                directorySize = try data.integer(at: 16, UInt64.self)
+            }
+            guard try data.integer(at: 8, UInt64.self) > transaction else { return }
+            let item = try InodeItem(data)
+            // A file without a name is open somewhere, and gone once that is closed.
+            if item.links == 0 { return }
+            let inode = ChangedInode(key.object, item)
+            current = inode
+            changed.append(inode)
+        case BTRFS_INODE_REF_KEY, BTRFS_INODE_EXTREF_KEY:
+            guard let current else { return }
+            try InodeNames.read(key, data) { current.names.append($0) }
+        case BTRFS_DIR_ITEM_KEY: countEntry(data)
+        case BTRFS_DIR_INDEX_KEY:
+            countEntry(data)
+            try current?.entries.add(number: key.offset, data, after: transaction)
+        default: break
+        }
+    }
+
+    private mutating func begin(_ next: UInt64) {
+        // More than a few are hardly all gone: leaves lie between that are older.
+        if next > object, next - object > 1, next - object <= 8 { gaps.append(object + 1...next - 1) }
+        object = next
+        current = nil
+        directorySize = 0
+        entries = (0, 0)
+    }
+
+    private mutating func countEntry(_ entry: ItemData) {
+        entries.count += 1
+        // The name follows a head.
+        entries.bytes += UInt64(max(entry.count - 30, 1))
+    }
+
+    /// - Returns: the directory whose entries came last, if it is worth it not to see the others; it then knows that.
+    mutating func passEntries() -> UInt64? {
+        // Each name is in two items, and counts twice in the size.
+        guard entries.count > 0, directorySize > entries.bytes,
+            (directorySize - entries.bytes) * entries.count / entries.bytes >= 48
+        else { return nil }
+        current?.isPassedOver = true
+        distance = count &- UInt32(truncatingIfNeeded: entries.count)
+        count = 0
+        return object
     }
 }

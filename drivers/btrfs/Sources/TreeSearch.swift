@@ -54,14 +54,21 @@ final class SearchBuffer {
     /// An item has at most 64 KiB, and stands behind a head.
     fileprivate static let largestItem = (64 << 10) + MemoryLayout<btrfs_ioctl_search_header>.size
 
-    fileprivate let bytes: UnsafeMutableRawBufferPointer
+    fileprivate private(set) var bytes: UnsafeMutableRawBufferPointer
 
     /// For few items; for many there should be more room, but not more than the processor keeps at hand.
+    ///
+    /// Each search touches all of it, so one that is for a few small items is best as small. It grows where it has to.
     init(byteCount: Int = 80 << 10) {
         bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCount, alignment: 16)
     }
 
     deinit { bytes.deallocate() }
+
+    fileprivate func makeRoomForAnyItem() {
+        bytes.deallocate()
+        bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 80 << 10, alignment: 16)
+    }
 }
 
 /// Reads items of a tree with the kernel's tree search, which needs CAP_SYS_ADMIN.
@@ -94,26 +101,45 @@ struct TreeSearch: Sendable {
         into buffer: SearchBuffer = SearchBuffer(),
         _ body: (ItemKey, ItemData) throws(SystemError) -> Void
     ) throws(SystemError) {
-        let bytes = buffer.bytes
         var next: ItemKey? = first
         while let start = next {
-            let count = try system("search a tree of btrfs") {
-                cbtrfs_search(
-                    fd,
-                    tree,
-                    start.raw,
-                    last.raw,
-                    transaction,
-                    most,
-                    bytes.baseAddress,
-                    bytes.count
-                )
+            let answer = try search(from: start, to: last, since: transaction, most: most, into: buffer, body)
+            if answer.count >= most { return }
+            next = answer.next
+        }
+    }
+
+    /// Calls `body` for the items of one answer, as `forEach` does.
+    ///
+    /// - Returns: how many they were, and where to go on; `nil` if there are no more.
+    func search(
+        from first: ItemKey,
+        to last: ItemKey,
+        since transaction: UInt64,
+        most: UInt32,
+        into buffer: SearchBuffer,
+        _ body: (ItemKey, ItemData) throws(SystemError) -> Void
+    ) throws(SystemError) -> (count: Int, next: ItemKey?) {
+        let overflow = Errno(rawValue: EOVERFLOW)
+        while true {
+            let bytes = buffer.bytes
+            let (address, size) = (bytes.baseAddress, bytes.count)
+            let count = try systemAnswer("search a tree of btrfs", expecting: overflow) {
+                cbtrfs_search(fd, tree, first.raw, last.raw, transaction, most, address, size)
             }
-            if count == 0 { return }
+            // The first item has no room.
+            guard let count else {
+                if size >= SearchBuffer.largestItem + CBTRFS_SEARCH_ITEMS {
+                    throw SystemError("search a tree of btrfs", nil, overflow)
+                }
+                buffer.makeRoomForAnyItem()
+                continue
+            }
+            if count == 0 { return (0, nil) }
             let (key, end) = try items(Int(count), in: UnsafeRawBufferPointer(bytes), body)
             // Where any item had found room, there was none.
-            if count >= most || bytes.count - end >= SearchBuffer.largestItem { return }
-            next = key.successor
+            let isLast = count < most && size - end >= SearchBuffer.largestItem
+            return (Int(count), isLast ? nil : key.successor)
         }
     }
 

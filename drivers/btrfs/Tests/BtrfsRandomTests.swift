@@ -112,7 +112,8 @@ struct BtrfsRandomTests {
         try operate(on: tree.raw, seed: seed, count: 120)
         try Subvolume.makeReadOnly(tree.raw)
 
-        let scan = InodeScan(tree.raw, over: parent.raw, after: try Subvolume.info(tree.raw).made)
+        let made = try Subvolume.info(tree.raw).made
+        let scan = InodeScan(tree.raw, over: parent.raw, after: made, hasSubvolumes: false)
         let ours = Set(try scan.find().map(\.inode))
         let kernels = try kernelsList(of: tree.raw, over: parent.raw, in: scratch)
         #expect(kernels.subtracting(ours).isEmpty)
