@@ -154,6 +154,7 @@ private final class TemporarySnapshot {
                 opened = SharedFD(try Subvolume.open(name, below: directory.raw))
             } catch {
                 if error.errno == .noSuchFileOrDirectory { continue }
+                try? Subvolume.deleteAlone(name, below: directory.raw)
                 throw error
             }
             if clinux_flock(opened.raw, LOCK_SH | LOCK_NB) == 0 {
