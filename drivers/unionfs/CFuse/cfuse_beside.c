@@ -6,17 +6,16 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 enum {
-    FOLLOWS_AFTER = 4, /* requests of another program */
-    LOOKS_AFTER = 3,   /* requests that it had to wait for, where the program is now, */
-    LOOKS_AGAIN = 64,  /* and after so many more */
+    MOVES_AFTER = 2,    /* answers that made nobody go on there */
     PATIENCE = 1000000, /* of the guard, in ns */
     LONGEST_WAIT = 10,  /* for a request, in those */
 };
@@ -31,10 +30,13 @@ static struct {
     clockid_t time;
     /* Where the server may run anyhow. */
     cpu_set_t processors;
-    int processor;
-    /* The caller, its requests in a row, and those in a row for which the server had to wait. */
-    uint32_t caller;
-    int row, waits;
+    /* Where it is, or was, and whether the caller was there. */
+    int processor, is_found;
+    /* Where the caller is not, how often this one showed to be of those, and whether somebody was answered since that was
+     * looked at, when so many had taken the processor. */
+    cpu_set_t others;
+    int misses, has_answered;
+    long switches;
     /* What the guard looks at. */
     int is_beside, is_serving, was_held_up;
     uint64_t served;
@@ -46,39 +48,26 @@ static int set_policy(pid_t thread, int policy)
     return sched_setscheduler(thread, policy, &parameters);
 }
 
-/* The content of a thread's `stat` after its name; NULL if there is none. */
-static const char *thread_status(long thread, char *buffer, size_t size)
+/* The state of the server: `R` if it runs or would. Of no other thread is anything read there: a program that executes another
+ * one may hold what the reader needs while it waits for the server, which closes its files. */
+static char server_state(void)
 {
-    char path[32];
-    snprintf(path, sizeof path, "/proc/%ld/stat", thread);
+    char path[32], buffer[512];
+    snprintf(path, sizeof path, "/proc/self/task/%ld/stat", (long)place.server);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return NULL;
-    ssize_t count = read(fd, buffer, size - 1);
+    if (fd < 0) return 0;
+    ssize_t count = read(fd, buffer, sizeof buffer - 1);
     close(fd);
-    if (count <= 0) return NULL;
+    if (count <= 0) return 0;
     buffer[count] = 0;
     const char *end = strrchr(buffer, ')');
-    return end && end[1] == ' ' ? end + 2 : NULL;
-}
-
-static int processor_of(uint32_t thread)
-{
-    enum { STATE = 3, PROCESSOR = 39 };
-    char buffer[1024];
-    const char *field = thread_status(thread, buffer, sizeof buffer);
-    for (int number = STATE; field && number < PROCESSOR; number++) {
-        field = strchr(field, ' ');
-        if (field) field++;
-    }
-    return field ? atoi(field) : -1;
+    return end && end[1] == ' ' ? end[2] : 0;
 }
 
 /* Whether the server could go on if it had a processor, and somebody waits for that. */
 static int is_held_up(void)
 {
-    char buffer[1024];
-    const char *status = thread_status(place.server, buffer, sizeof buffer);
-    if (!status || *status != 'R') return 0;
+    if (server_state() != 'R') return 0;
     if (__atomic_load_n(&place.is_serving, __ATOMIC_SEQ_CST)) return 1;
     struct pollfd request = {.fd = place.device, .events = POLLIN};
     return poll(&request, 1, 0) > 0;
@@ -159,14 +148,22 @@ void cfuse_start_guard(int device)
     if (pthread_create(&thread, NULL, guard, NULL) == 0) pthread_detach(thread);
 }
 
+/* How often somebody took the processor from the server. */
+static long switches(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_THREAD, &usage) ? 0 : usage.ru_nivcsw;
+}
+
 static int bind_to(int processor)
 {
-    if (processor < 0 || processor >= CPU_SETSIZE || !CPU_ISSET(processor, &place.processors)) return 0;
     cpu_set_t one;
     CPU_ZERO(&one);
     CPU_SET(processor, &one);
     if (sched_setaffinity(0, sizeof one, &one)) return 0;
     place.processor = processor;
+    place.is_found = place.misses = place.has_answered = 0;
+    place.switches = switches();
     /* If it woke up there, it would drive the caller away. */
     cpu_set_t others = place.processors;
     CPU_CLR(processor, &others);
@@ -174,26 +171,38 @@ static int bind_to(int processor)
     return 1;
 }
 
+/* Goes to the next processor where the caller may be, with the lock held. */
+static int go_on(void)
+{
+    for (int step = 1; step <= CPU_SETSIZE; step++) {
+        int next = (place.processor + step) % CPU_SETSIZE;
+        if (CPU_ISSET(next, &place.processors) && !CPU_ISSET(next, &place.others)) return bind_to(next);
+    }
+    return 0;
+}
+
 /* With the lock held. */
-static int go(uint32_t caller)
+static int go(void)
 {
     /* Somebody may have given it other processors since. */
     if (sched_getaffinity(0, sizeof place.processors, &place.processors)) return 0;
-    if (!bind_to(processor_of(caller))) return 0;
-    place.caller = caller;
-    place.row = FOLLOWS_AFTER;
-    place.waits = 0;
+    if (CPU_COUNT(&place.processors) < 2) return 0;
+    CPU_ZERO(&place.others);
+    /* The server slept or looked where the caller was not. */
+    int was_found = place.is_found && CPU_ISSET(place.processor, &place.processors);
+    if (!was_found) place.processor = sched_getcpu();
+    if (!(was_found ? bind_to(place.processor) : go_on())) return 0;
     __atomic_store_n(&place.was_held_up, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&place.is_beside, 1, __ATOMIC_SEQ_CST);
     pthread_cond_broadcast(&place.changed);
     return 1;
 }
 
-int cfuse_go_beside(uint32_t caller)
+int cfuse_go_beside(void)
 {
-    if (!caller || !__atomic_load_n(&place.may, __ATOMIC_SEQ_CST)) return 0;
+    if (!__atomic_load_n(&place.may, __ATOMIC_SEQ_CST)) return 0;
     pthread_mutex_lock(&place.lock);
-    int is_there = go(caller);
+    int is_there = go();
     pthread_mutex_unlock(&place.lock);
     if (!is_there) return 0;
     if (set_policy(0, SCHED_IDLE)) cfuse_leave();
@@ -211,21 +220,34 @@ void cfuse_leave(void)
     pthread_mutex_unlock(&place.lock);
 }
 
-int cfuse_stay_beside(uint32_t caller, int had_to_wait)
+/* Whether the caller is on another processor: here, it takes that from the server when it is answered. */
+static int is_elsewhere(void)
+{
+    if (!place.has_answered) return 0;
+    long now = switches();
+    int has_yielded = now != place.switches;
+    place.switches = now;
+    place.has_answered = 0;
+    place.misses = has_yielded ? 0 : place.misses + 1;
+    if (has_yielded) {
+        CPU_ZERO(&place.others);
+        place.is_found = 1;
+    }
+    return place.misses >= MOVES_AFTER;
+}
+
+int cfuse_stay_beside(int is_awaited, int had_to_wait)
 {
     if (__atomic_load_n(&place.was_held_up, __ATOMIC_SEQ_CST)) return 0;
-    /* A caller on the same processor goes on, and asks again, before the server does anything more. */
-    place.waits = had_to_wait ? place.waits + 1 : 0;
-    if (!caller) return 1;
-    place.row = caller == place.caller ? place.row + 1 : 1;
-    place.caller = caller;
-    int is_elsewhere = place.row > FOLLOWS_AFTER && place.waits % LOOKS_AGAIN == LOOKS_AFTER;
-    if (place.row != FOLLOWS_AFTER && !is_elsewhere) return 1;
-    int processor = processor_of(caller);
-    if (processor < 0 || processor == place.processor) return 1;
-    pthread_mutex_lock(&place.lock);
-    int is_there = cfuse_is_beside() && is_where_bound() && bind_to(processor);
-    pthread_mutex_unlock(&place.lock);
+    /* A caller on the same processor goes on, and most often asks again, before the server does anything more. */
+    int is_there = 1;
+    if (had_to_wait && is_elsewhere()) {
+        pthread_mutex_lock(&place.lock);
+        CPU_SET(place.processor, &place.others);
+        is_there = cfuse_is_beside() && is_where_bound() && go_on();
+        pthread_mutex_unlock(&place.lock);
+    }
+    place.has_answered |= is_awaited;
     return is_there;
 }
 

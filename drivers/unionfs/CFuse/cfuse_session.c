@@ -23,9 +23,11 @@ enum {
     OP_FORGET = 2,
     OP_SETATTR = 4,
     OP_OPEN = 14,
+    OP_READ = 15,
     OP_WRITE = 16,
     OP_RELEASE = 18,
     OP_INIT = 26,
+    OP_RELEASEDIR = 29,
     OP_CREATE = 35,
     OP_BATCH_FORGET = 42,
     OP_TMPFILE = 51,
@@ -46,7 +48,8 @@ enum {
 static __thread struct {
     int device;
     uint32_t opcode;
-    uint32_t caller; /* the thread that waits for the answer; 0: it is not known, or it goes on by itself */
+    uint32_t caller; /* the thread that asks; 0: it is not known, or does not care for the answer */
+    int is_awaited; /* somebody stands still until it has the answer */
     int is_unnamed, drops_set_ids, backing, is_resuming, is_server;
     void *buffer;
     size_t buffer_size;
@@ -160,12 +163,25 @@ static void record_init(const char *request, size_t length)
     shared->has_resend = !shared->refuses_resend && (offered & INIT_EXT) && (offered2 & INIT2_RESEND);
 }
 
+/* Who asks, and whether it waits: for content the kernel also asks ahead. */
+static void look_at_caller(const char *request)
+{
+    worker.caller = word(request, 32);
+    switch (worker.opcode) {
+    case OP_FORGET:
+    case OP_BATCH_FORGET:
+    case OP_RELEASE:
+    case OP_RELEASEDIR: worker.caller = 0; break;
+    default: break;
+    }
+    worker.is_awaited = worker.caller && worker.opcode != OP_READ && worker.opcode != OP_WRITE;
+}
+
 /* Reads what libfuse leaves out of a request, and gives it a form that libfuse knows. */
 static void look_at(char *request, size_t length)
 {
     worker.opcode = word(request, 4);
-    int goes_on = worker.opcode == OP_FORGET || worker.opcode == OP_BATCH_FORGET || worker.opcode == OP_RELEASE;
-    worker.caller = goes_on ? 0 : word(request, 32);
+    look_at_caller(request);
     worker.is_unnamed = worker.drops_set_ids = 0;
     worker.backing = 0;
     switch (worker.opcode) {
@@ -285,8 +301,8 @@ int cfuse_resume(struct fuse_session *session)
     return 1;
 }
 
-/* Serves the request that a read of `count` gave: 1 served, 0 none there, -1 the mount is gone, else -errno - 1. */
-static int serve_one(struct fuse_session *session, int device, void *buffer, ssize_t count, int looks_for_crowd)
+/* What a read of `count` gave: 1 a request to answer, 0 none, -1 the mount is gone, else -errno - 1. */
+static int take_request(int device, void *buffer, ssize_t count)
 {
     if (count < 0) {
         /* ENOENT: the request was interrupted meanwhile. */
@@ -296,14 +312,16 @@ static int serve_one(struct fuse_session *session, int device, void *buffer, ssi
     if (count < HEADER_IN) return 0;
     if (worker.is_server) cfuse_begin_service();
     int is_done = cfuse_note_request(device, buffer);
-    if (!is_done) {
-        look_at(buffer, (size_t)count);
-        if (looks_for_crowd) look_for_crowd();
-        struct fuse_buf request = {.size = (size_t)count, .mem = buffer};
-        fuse_session_process_buf(session, &request);
-    }
+    if (!is_done) look_at(buffer, (size_t)count);
+    else if (worker.is_server) cfuse_end_service();
+    return !is_done;
+}
+
+static void answer_request(struct fuse_session *session, void *buffer, ssize_t count)
+{
+    struct fuse_buf request = {.size = (size_t)count, .mem = buffer};
+    fuse_session_process_buf(session, &request);
     if (worker.is_server) cfuse_end_service();
-    return 1;
 }
 
 static void set_blocking(int device, int blocks)
@@ -319,15 +337,16 @@ static void change_way(struct cfuse_pace *pace, int device)
     set_blocking(device, pace->way == CFUSE_ASLEEP);
 }
 
-enum standing { BESIDE, IN_A_CROWD, IN_VAIN };
-
-/* Goes, or stays, beside whoever asked last. */
-static enum standing stand_beside(int has_help, int had_to_wait)
+/* Goes, or stays, beside whoever waits for the answer to come. */
+static void stand_beside(struct cfuse_pace *pace, int device, int has_help, int had_to_wait)
 {
-    if (has_help && is_crowded()) return IN_A_CROWD;
-    if (cfuse_is_beside()) return cfuse_stay_beside(worker.caller, had_to_wait) ? BESIDE : IN_VAIN;
-    /* The next request may be of a program that waits. */
-    return !worker.caller || cfuse_go_beside(worker.caller) ? BESIDE : IN_VAIN;
+    int is_in_crowd = has_help && is_crowded();
+    int is_there = 1;
+    if (cfuse_is_beside()) is_there = cfuse_stay_beside(worker.is_awaited, had_to_wait);
+    else if (worker.is_awaited && !is_in_crowd) is_there = cfuse_go_beside();
+    if (is_there && !is_in_crowd) return;
+    cfuse_give_up(pace, !is_in_crowd);
+    change_way(pace, device);
 }
 
 int cfuse_serve(struct fuse_session *session, int device, int ways, int look_time, int has_help)
@@ -356,8 +375,14 @@ int cfuse_serve(struct fuse_session *session, int device, int ways, int look_tim
             poll(&waiting, 1, -1);
             continue;
         }
-        int result = serve_one(session, device, buffer, count, has_help);
-        if (result < 0 || fuse_session_exited(session)) return result == -1 || result >= 0 ? 0 : result + 1;
+        int result = take_request(device, buffer, count);
+        if (result < 0) return result == -1 ? 0 : result + 1;
+        if (result == 0) continue;
+        if (has_help) look_for_crowd();
+        if (pace.way == CFUSE_BESIDE) stand_beside(&pace, device, has_help, had_to_wait);
+        had_to_wait = 0;
+        answer_request(session, buffer, count);
+        if (fuse_session_exited(session)) return 0;
         int64_t time = now();
         int changes = cfuse_learn(&pace, time - answered);
         answered = time;
@@ -366,14 +391,6 @@ int cfuse_serve(struct fuse_session *session, int device, int ways, int look_tim
             has_guard = 1;
         }
         if (changes) change_way(&pace, device);
-        if (pace.way == CFUSE_BESIDE && result > 0) {
-            enum standing standing = stand_beside(has_help, had_to_wait);
-            if (standing != BESIDE) {
-                cfuse_give_up(&pace, standing == IN_VAIN);
-                change_way(&pace, device);
-            }
-        }
-        had_to_wait = 0;
     }
 }
 
@@ -393,9 +410,12 @@ int cfuse_help(struct fuse_session *session, int device, int number)
         }
         while (is_wanted(number)) {
             ssize_t count = read(device, buffer, LARGEST_REQUEST);
-            int result = serve_one(session, device, buffer, count, 0);
+            int result = take_request(device, buffer, count);
             if (result < 0) return result == -1 ? 0 : result + 1;
-            if (result > 0) continue;
+            if (result > 0) {
+                answer_request(session, buffer, count);
+                continue;
+            }
             struct pollfd waiting = {.fd = device, .events = POLLIN};
             poll(&waiting, 1, 10);
         }

@@ -24,10 +24,7 @@ struct Options {
     /// For how many microseconds at most to look for the next request before sleeping, where that helps; 0: never.
     var spin = 50
     /// How the server may wait for requests: bits of `cfuse_way`.
-    ///
-    /// Not beside the program unless asked to: where that runs is read in /proc, and the kernel makes whoever reads there of a
-    /// program that ends wait for it, while it waits for the server.
-    var ways: CInt = 1 << CInt(CFUSE_ASLEEP.rawValue) | 1 << CInt(CFUSE_LOOKING.rawValue)
+    var ways: CInt = 1 << CInt(CFUSE_WAYS.rawValue) - 1
     var passesThrough = true
     /// Nothing has to reach the disk when a program asks for it.
     var isVolatile = false
@@ -53,8 +50,7 @@ struct Options {
                       strictatime, threads=N, nopassthrough, volatile (nothing is synced), layerform=aufs (overlay file systems'
                       marks are data), redirect_dir=off (renaming a directory of a lower layer is EXDEV),
                       wait=sleep+look+beside (the ways to wait for a request: looking for more of them takes a
-                      processor; beside is on that of the program that asks, and only to measure: if that is killed,
-                      both may hang; sleep+look without this option), spin=MICROSECONDS (to look at most),
+                      processor; beside is on that of the program that asks), spin=MICROSECONDS (to look at most),
                       norestart (a server that is killed is not replaced), noresend (a new server does not go on
                       with the requests that the killed one had; they fail)
           -h, -V      this help, the version

@@ -8,7 +8,7 @@ import Testing
 @Suite(.requires(.root, .path("/dev/fuse"), .deviceNodes, .program("flock"), .program("unshare")))
 struct UnionProgramsTests {
     /// One thread, the helpers that a crowd calls, and the ways to wait for a request.
-    @Test(arguments: ["threads=1", "threads=4", "wait=look"])
+    @Test(arguments: ["threads=1", "threads=4", "wait=look", "wait=beside"])
     func servesManyProgramsAtOnce(_ options: String) throws {
         try Union().run(
             """
