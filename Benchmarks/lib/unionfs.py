@@ -2,6 +2,7 @@
 """Measures union file systems. Run by Benchmarks/unionfs with BENCH_DIR on a fresh file system."""
 
 import argparse
+import hashlib
 import os
 import shutil
 import statistics
@@ -114,19 +115,34 @@ def repository(path):
     sh(*run, "commit", "-qam", "two")
 
 
-def package(path):
-    """A package of 3,000 files in 100 directories, without scripts."""
+def package(path, name="bench", directories=100):
+    """A package of 30 files in each directory, without scripts; what it says of itself."""
     tree = f"{path}.tree"
+    control = f"Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: b <b@b>\nDescription: files\n"
     os.makedirs(f"{tree}/DEBIAN")
     with open(f"{tree}/DEBIAN/control", "w") as out:
-        out.write("Package: bench\nVersion: 1\nArchitecture: all\nMaintainer: b <b@b>\nDescription: files\n")
-    for directory in range(100):
-        os.makedirs(f"{tree}/usr/share/bench/d{directory}")
+        out.write(control)
+    for directory in range(directories):
+        os.makedirs(f"{tree}/usr/share/{name}/d{directory}")
         for file in range(30):
-            with open(f"{tree}/usr/share/bench/d{directory}/f{file}", "wb") as out:
+            with open(f"{tree}/usr/share/{name}/d{directory}/f{file}", "wb") as out:
                 out.write(os.urandom(500 + 400 * file))
     sh("dpkg-deb", "-Znone", "--root-owner-group", "-b", tree, path)
     shutil.rmtree(tree)
+    return control
+
+
+def archive(path):
+    """What apt-get takes packages from: 20 of 150 files each."""
+    os.makedirs(path)
+    with open(f"{path}/Packages", "w") as index:
+        for number in range(20):
+            file = f"{path}/bench{number}.deb"
+            control = package(file, f"bench{number}", 5)
+            with open(file, "rb") as content:
+                digest = hashlib.sha256(content.read()).hexdigest()
+            size = os.path.getsize(file)
+            index.write(f"{control}Filename: ./bench{number}.deb\nSize: {size}\nSHA256: {digest}\n\n")
 
 
 def unpack(m, name):
@@ -140,12 +156,34 @@ def unpack(m, name):
     return time.perf_counter() - start
 
 
+def install(m, name):
+    """Seconds of apt-get install into a root of its own, of which all its files are."""
+    root = f"{m}/{name}"
+    for directory in ("lib/dpkg/info", "lib/dpkg/updates", "lib/apt/lists/partial", "cache/apt/archives/partial", "log/apt"):
+        os.makedirs(f"{root}/var/{directory}")
+    os.makedirs(f"{root}/etc/apt")
+    open(f"{root}/var/lib/dpkg/status", "w").close()
+    with open(f"{root}/etc/apt/sources.list", "w") as out:
+        out.write(f"deb [trusted=yes] file:{BENCH}/archive ./\n")
+    apt = ["apt-get", "-qq", "-y"]
+    for option in (
+        f"Dir={root}/", f"Dir::State::status={root}/var/lib/dpkg/status", "APT::Sandbox::User=root",
+        f"DPkg::Options::=--root={root}", "DPkg::Options::=--force-unsafe-io", "DPkg::Options::=--log=/dev/null",
+    ):
+        apt += ["-o", option]
+    sh(*apt, "update")
+    start = time.perf_counter()
+    sh(*apt, "install", *(f"bench{number}" for number in range(20)))
+    return time.perf_counter() - start
+
+
 def prepare(groups=("data", "look", "tools", "names", "owners")):
     """Builds what operates on files and makes the lower tree that the groups need; its path."""
     sh("gcc", "-O2", "-o", f"{BENCH}/fileops", f"{HERE}/fileops.c")
     lower_tree(f"{BENCH}/lower", groups)
     if "tools" in groups:
         package(f"{BENCH}/bench.deb")
+        archive(f"{BENCH}/archive")
     sh("sync")
     return f"{BENCH}/lower"
 
@@ -178,6 +216,7 @@ def tools(union, r):
     r["git status, warm"] = min(git(m, "status", "--porcelain") for _ in range(3))
     r["git checkout"] = git(m, "checkout", "-q", "one")
     r["dpkg --unpack of 3,000 files"] = min(unpack(m, f"root{i}") for i in range(2))
+    r["apt-get install of 20 packages"] = min(install(m, f"system{i}") for i in range(2))
 
 
 def names(union, r):
@@ -220,6 +259,7 @@ AIMS = {
     "git status, warm": [("overlay", 2), ("fuse-overlayfs", 1)],
     "git checkout": [("overlay", 2), ("fuse-overlayfs", 1)],
     "dpkg --unpack of 3,000 files": [("overlay", 2), ("fuse-overlayfs", 1)],
+    "apt-get install of 20 packages": [("overlay", 2), ("fuse-overlayfs", 1)],
     "read of 20,000 files, warm": [("overlay", 3.5), ("fuse-overlayfs", 1)],
     "read of 20,000 files, cold": [("overlay", 3.5), ("fuse-overlayfs", 1)],
 }
