@@ -75,6 +75,8 @@ static int is_held_up(void)
 
 int cfuse_is_beside(void) { return __atomic_load_n(&place.is_beside, __ATOMIC_SEQ_CST); }
 
+int cfuse_was_held_up(void) { return __atomic_load_n(&place.was_held_up, __ATOMIC_SEQ_CST); }
+
 static int64_t processor_time(void)
 {
     struct timespec time;
@@ -238,7 +240,7 @@ static int is_elsewhere(void)
 
 int cfuse_stay_beside(int is_awaited, int had_to_wait)
 {
-    if (__atomic_load_n(&place.was_held_up, __ATOMIC_SEQ_CST)) return 0;
+    if (cfuse_was_held_up()) return 0;
     /* A caller on the same processor goes on, and most often asks again, before the server does anything more. */
     int is_there = 1;
     if (had_to_wait && is_elsewhere()) {

@@ -103,9 +103,10 @@ int cfuse_learn(struct cfuse_pace *pace, int64_t period)
     return begin_trial(pace);
 }
 
-void cfuse_give_up(struct cfuse_pace *pace, int is_in_vain)
+void cfuse_give_up(struct cfuse_pace *pace, int least)
 {
-    if (is_in_vain) put_off(pace, pace->way);
+    if (least > 1 && pace->patience[pace->way] < least) pace->patience[pace->way] = least;
+    if (least > 1) put_off(pace, pace->way);
     else pace->left[pace->way] = 1;
     pace->best = CFUSE_ASLEEP;
     pace->mean = 0;

@@ -345,7 +345,7 @@ static void stand_beside(struct cfuse_pace *pace, int device, int has_help, int 
     if (cfuse_is_beside()) is_there = cfuse_stay_beside(worker.is_awaited, had_to_wait);
     else if (worker.is_awaited && !is_in_crowd) is_there = cfuse_go_beside();
     if (is_there && !is_in_crowd) return;
-    cfuse_give_up(pace, !is_in_crowd);
+    cfuse_give_up(pace, is_in_crowd ? 1 : cfuse_was_held_up() ? CFUSE_PACE_HELD_UP : CFUSE_PACE_SHORTEST);
     change_way(pace, device);
 }
 

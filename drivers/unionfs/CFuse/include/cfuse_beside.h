@@ -23,6 +23,8 @@ int cfuse_go_beside(void);
 /* Is beside nobody any more. */
 void cfuse_leave(void);
 int cfuse_is_beside(void);
+/* Since it went there, others had the processor while somebody waited for it. */
+int cfuse_was_held_up(void);
 
 /* Before the answer to a request, which had not come when the server was ready for it if that `had_to_wait`, and for whose
  * answer somebody waits if it `is_awaited`: goes to another processor if nobody was on this one; 0 if it should leave. */

@@ -20,6 +20,7 @@ enum {
     CFUSE_PACE_TRIAL = 2,     /* windows of a trial, of which the last counts: the first may go by with changing places */
     CFUSE_PACE_SHORTEST = 8,  /* windows until a way is tried again that was in vain; doubled each time */
     CFUSE_PACE_LONGEST = 512,
+    CFUSE_PACE_HELD_UP = 128, /* of those, at least where others want the processor: that costs them and us milliseconds */
     CFUSE_PACE_KEPT = 64,     /* windows until the others are tried after one proved the best */
 };
 
@@ -42,7 +43,7 @@ struct cfuse_pace cfuse_pace_of(int ways, int64_t look_time);
 /* Takes account of an answer that came `period` ns after the last one; whether the way to wait changes. */
 int cfuse_learn(struct cfuse_pace *pace, int64_t period);
 
-/* The way does not work now: sleeps, and tries it again soon; if it `is_in_vain`, ever later. */
-void cfuse_give_up(struct cfuse_pace *pace, int is_in_vain);
+/* The way does not work now: sleeps, and tries it again after `least` windows; if that is more than one, ever later. */
+void cfuse_give_up(struct cfuse_pace *pace, int least);
 
 #endif
