@@ -112,12 +112,22 @@ def fresh(prefix):
     return os.path.join(BENCH, f"{prefix}{counter}")
 
 
-def strata_load(path, sync, driver="overlay2", run=paired.spawn):
-    """Loads into a new store; gives what `run` gives for the command."""
+def one_file():
+    """An image of one file, to make a store with."""
+    tar = os.path.join(BENCH, "one.tar")
+    with tarfile.open(tar, "w", format=tarfile.PAX_FORMAT) as archive:
+        add(archive, "file", b"1")
+    return image("one", [tar])[0]
+
+
+def strata_load(path, sync, driver="overlay2", run=paired.spawn, first=None):
+    """Loads into a new store, or into one that has the image `first`; gives what `run` gives for the command."""
     def load():
         root = fresh("store")
-        result = run([STRATA, "--root", root, "--run-root", root + ".run", "--storage-driver", driver, "load", "-q"]
-                     + ([] if sync else ["--no-sync"]) + ["-i", path])
+        command = [STRATA, "--root", root, "--run-root", root + ".run", "--storage-driver", driver, "load", "-q"]
+        if first:
+            subprocess.run([*command, "-i", first], check=True, stdout=subprocess.DEVNULL)
+        result = run(command + ([] if sync else ["--no-sync"]) + ["-i", path])
         # What is read-only (a btrfs subvolume) is not removed like a directory.
         subprocess.run(f"btrfs -q subvolume delete {root}/drivers/btrfs/layers/*", shell=True, stderr=subprocess.DEVNULL)
         shutil.rmtree(root, ignore_errors=True)
