@@ -131,6 +131,9 @@ enum DeviceMapper {
         return info.exists == 0 ? nil : Device(info)
     }
 
+    /// Whether the device has a table: without one, nobody can be using it.
+    static func isActive(_ name: String) throws(SystemError) -> Bool { try info(name)?.hasTable ?? false }
+
     static func message(_ name: String, _ text: String) throws(SystemError) {
         try call("dm message", name) { cdevmapper_target_message(name, text) }
     }

@@ -42,7 +42,7 @@ struct OpenPool {
     private func resumeLeftover() throws {
         guard try Files.status(suspensionNote) != nil else { return }
         let name = String(decoding: try Files.contents(suspensionNote, limit: 256), as: UTF8.self)
-        if !name.isEmpty, try DeviceMapper.info(name) != nil { try DeviceMapper.resume(name) }
+        if !name.isEmpty, try DeviceMapper.isActive(name) { try DeviceMapper.resume(name) }
         try Files.unlink(suspensionNote)
     }
 
@@ -247,7 +247,7 @@ struct OpenPool {
     }
 
     private func makeSnapshot(_ text: String, named originName: String?) throws(SystemError) {
-        if let originName, try DeviceMapper.info(originName) != nil {
+        if let originName, try DeviceMapper.isActive(originName) {
             do throws(SystemError) {
                 return try suspended(originName) { () throws(SystemError) in
                     try DeviceMapper.message(name, text)
@@ -310,7 +310,7 @@ extension OpenPool {
 
     /// Has the kernel write the metadata as it is now.
     private func writeOut(freezing active: String?) throws {
-        if let active, try DeviceMapper.info(active) != nil {
+        if let active, try DeviceMapper.isActive(active) {
             return try suspended(active) { () throws(SystemError) in
                 _ = try DeviceMapper.status(name, flushes: true)
             }

@@ -57,7 +57,7 @@ struct ThinDevice: Sendable {
     private func mountOnce(_ use: Use, in directory: FilePath) throws(SystemError) -> OwnedFD {
         let device = try activate()
         defer { _ = try? DeviceMapper.remove(name, deferred: true) }
-        if !device.hasTable || device.isReadOnly != table.isReadOnly {
+        if device.isReadOnly != table.isReadOnly {
             throw SystemError("activate", name, .resourceBusy)
         }
         // A superblock is shared by all mounts of its device, so all must agree on writing.
@@ -81,14 +81,24 @@ struct ThinDevice: Sendable {
     /// The device, made if the kernel does not have it.
     func activate() throws(SystemError) -> DeviceMapper.Device {
         if let made = try DeviceMapper.create(name, uuid: uuid, table) { return made }
-        if let present = try DeviceMapper.info(name) { return present }
-        throw SystemError("activate", name, .noSuchAddressOrDevice)
+        guard let present = try DeviceMapper.info(name) else {
+            throw SystemError("activate", name, .noSuchAddressOrDevice)
+        }
+        if present.hasTable { return present }
+        // Who made it was killed before it had a table, or will try again.
+        _ = try? DeviceMapper.remove(name, deferred: false)
+        throw SystemError("activate", name, .resourceBusy)
+    }
+
+    /// As `activate`, where nobody else makes the device.
+    private func activateAlone() throws(SystemError) -> DeviceMapper.Device {
+        try Retry.whileBusy { () throws(SystemError) in try activate() }
     }
 
     /// Makes an empty file system on the device.
     func format(as type: LayerFileSystem, uuid: String, in directory: FilePath) throws {
         let maker = try FileSystemMaker(type, uuid: uuid, sectors: table.sectors)
-        let device = try activate()
+        let device = try activateAlone()
         do {
             let (code, output) = try BlockNode.with(device.number, in: directory) {
                 path throws(SystemError) in
@@ -141,7 +151,7 @@ struct ThinDevice: Sendable {
 
     /// The identifier of the file system on the device.
     func fileSystemUUID(in directory: FilePath) throws -> String {
-        let device = try activate()
+        let device = try activateAlone()
         defer { _ = try? DeviceMapper.remove(name, deferred: true) }
         let bytes = try BlockNode.with(device.number, in: directory) { path throws(SystemError) in
             SharedFD(try Files.open(path, O_RDONLY))

@@ -197,6 +197,34 @@ final class DeviceMapperDriverTests {
         #expect(try devices(driver).contains(77) == false)
     }
 
+    /// Whoever makes a layer's device may be killed before that has a table.
+    @Test(.requires(.program("dmsetup"))) func aDeviceWithoutATableIsNobodys() throws {
+        let driver = try driver()
+        let base = try apply(driver, [file("a", size: 10)])
+        let device = try driver.device(base, driver.record(base))
+        let dmsetup = try ExternalProgram("dmsetup", package: "dmsetup")
+        func leave() throws {
+            let (code, output) = try dmsetup.run(["create", device.name, "--notable"])
+            try #require(code == 0, "\(output)")
+        }
+        let chain = LayerChain([base])
+        try leave()
+        try driver.prepare(LayerID.random(), over: chain, options: LayerOptions())
+        let note = driver.pool.directory.appending("suspended")
+        try Files.replace(note, with: Array(device.name.utf8), durable: false)
+        try apply(driver, [file("b", size: 10)], over: chain)
+        #expect(try Files.status(note) == nil)
+        #expect(try DeviceMapper.info(device.name)?.hasTable == false)
+        do {
+            let mounted = try driver.mount(base, over: Self.none, access: .readOnly)
+            #expect(try Files.status("a", below: mounted.root.raw)?.size == 10)
+        }
+        try device.waitUntilGone()
+        try leave()
+        #expect(try device.fileSystemUUID(in: driver.pool.directory) == driver.pool.record()?.baseUUID)
+        try checkPool(driver)
+    }
+
     private func devices(_ driver: DeviceMapperDriver) throws -> [UInt32] {
         let file = SharedFD(try Files.open(driver.pool.directory.appending("metadata"), O_RDONLY))
         return try ThinMetadata(DiskReader(file)).devices()
