@@ -322,9 +322,9 @@ private struct ScannedItems {
 
     /// - Returns: the directory whose entries came last, if it is worth it not to see the others; it then knows that.
     mutating func passEntries() -> UInt64? {
-        // Each name is in two items, and counts twice in the size.
+        // Each name is in two items, and counts twice in the size; that of a damaged directory may be anything.
         guard entries.count > 0, directorySize > entries.bytes,
-            (directorySize - entries.bytes) * entries.count / entries.bytes >= 48
+            (directorySize - entries.bytes) &* entries.count / entries.bytes >= 48
         else { return nil }
         current?.isPassedOver = true
         distance = count &- UInt32(truncatingIfNeeded: entries.count)
