@@ -106,7 +106,7 @@ extension OpenPool {
         }
         try doing("enlarge the thin pool \(name)") {
             try DeviceMapper.load(name, devices.table(record))
-            try suspended(name) { () throws(SystemError) in }
+            try suspending(name) { () throws(SystemError) in }
             record.dataSize = devices.dataSize
             record.metadataSize = devices.metadataSize
             try pool.write(record)

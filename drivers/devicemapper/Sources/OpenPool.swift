@@ -42,22 +42,39 @@ struct OpenPool {
     private func resumeLeftover() throws {
         guard try Files.status(suspensionNote) != nil else { return }
         let name = String(decoding: try Files.contents(suspensionNote, limit: 256), as: UTF8.self)
-        if !name.isEmpty, try DeviceMapper.isActive(name) { try DeviceMapper.resume(name) }
+        if !name.isEmpty { try resume(name) }
         try Files.unlink(suspensionNote)
     }
 
-    /// Runs `body` while a device is suspended and the file system on it frozen.
-    func suspended(_ device: String, _ body: () throws(SystemError) -> Void) throws(SystemError) {
+    /// Runs `body`, once, while a device is suspended and the file system on it frozen, if the kernel has the device.
+    ///
+    /// It can go with its last user at any moment, while it is suspended too.
+    func suspending(_ device: String?, _ body: () throws(SystemError) -> Void) throws(SystemError) {
+        guard let device, try DeviceMapper.isActive(device) else { return try body() }
         try Files.replace(suspensionNote, with: Array(device.utf8), durable: false)
         defer { _ = try? Files.unlink(suspensionNote) }
-        try DeviceMapper.suspend(device)
+        do throws(SystemError) {
+            try DeviceMapper.suspend(device)
+        } catch {
+            if error.errno == .noSuchAddressOrDevice { return try body() }
+            throw error
+        }
         do throws(SystemError) {
             try body()
         } catch {
             _ = try? DeviceMapper.resume(device)
             throw error
         }
-        try DeviceMapper.resume(device)
+        try resume(device)
+    }
+
+    /// Success where there is no device, or one without a table: somebody is making it anew.
+    private func resume(_ device: String) throws(SystemError) {
+        do throws(SystemError) {
+            try DeviceMapper.resume(device)
+        } catch {
+            if try DeviceMapper.isActive(device) { throw error }
+        }
     }
 
     /// Undoes the creation that the intent is of.
@@ -239,25 +256,13 @@ struct OpenPool {
     /// A device that runs is suspended for the while: what was written to it belongs to the snapshot or not, but whole.
     private func snapshot(_ device: UInt32, of origin: UInt32, named originName: String?) throws {
         do throws(SystemError) {
-            try makeSnapshot("create_snap \(device) \(origin)", named: originName)
+            try suspending(originName) { () throws(SystemError) in
+                try DeviceMapper.message(name, "create_snap \(device) \(origin)")
+            }
         } catch {
             if error.errno == .fileExists { throw NumberTaken() }
             throw error
         }
-    }
-
-    private func makeSnapshot(_ text: String, named originName: String?) throws(SystemError) {
-        if let originName, try DeviceMapper.isActive(originName) {
-            do throws(SystemError) {
-                return try suspended(originName) { () throws(SystemError) in
-                    try DeviceMapper.message(name, text)
-                }
-            } catch {
-                // It went while we looked at it.
-                if error.errno != .noSuchAddressOrDevice { throw error }
-            }
-        }
-        try DeviceMapper.message(name, text)
     }
 
     /// Makes device 0 with an empty file system, of which all layers without parents are snapshots.
@@ -310,12 +315,9 @@ extension OpenPool {
 
     /// Has the kernel write the metadata as it is now.
     private func writeOut(freezing active: String?) throws {
-        if let active, try DeviceMapper.isActive(active) {
-            return try suspended(active) { () throws(SystemError) in
-                _ = try DeviceMapper.status(name, flushes: true)
-            }
+        try suspending(active) { () throws(SystemError) in
+            _ = try DeviceMapper.status(name, flushes: true)
         }
-        _ = try DeviceMapper.status(name, flushes: true)
     }
 
     /// Runs `body` on the metadata that the kernel last wrote, which others that use the pool make it write again.
