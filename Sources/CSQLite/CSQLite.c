@@ -6,7 +6,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
@@ -84,9 +86,22 @@ int csqlite_has_space(void)
 	return all;
 }
 
+/* Root gives the log and its index to the database's owner each time that it opens them; that changes their times, which
+ * is a write. */
+static int keep_owner(int fd, uid_t user, gid_t group)
+{
+	struct stat status;
+	if (fstat(fd, &status) == 0 && status.st_uid == user && status.st_gid == group)
+		return 0;
+	return fchown(fd, user, group);
+}
+
 int csqlite_configure(void)
 {
-	return sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+	int result = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+	sqlite3_vfs *vfs = sqlite3_vfs_find(NULL); /* begins SQLite's life, so it comes last */
+	vfs->xSetSystemCall(vfs, "fchown", (sqlite3_syscall_ptr)keep_owner);
+	return result;
 }
 
 int csqlite_bind_text(sqlite3_stmt *statement, int index, const char *text, int length)

@@ -25,13 +25,19 @@ package final class Database: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     /// Guarded by `mutex`, as all that it does.
     private var connection: Connection?
-    /// Whether the connection is one for reading on a full disk.
+    /// Whether the connection takes no space on the disk.
     private var isFrugal = false
+    /// Whether connections that only read are to write nothing.
+    ///
+    /// Not even SQLite's index of the log, which the first of lone processes makes anew: what waits for the disk next then
+    /// finds nothing to wait for.
+    private var readsFrugally: Bool
     /// Whether connections leave their log to `shortenLog`.
     private var leavesLog = false
 
     init(_ place: Place) {
         self.place = place
+        if case .file(_, .read, _, _) = place { readsFrugally = true } else { readsFrugally = false }
         mutex = .allocate(capacity: 1)
         // Recursive, so that a row closure may ask again.
         var attributes = pthread_mutexattr_t()
@@ -130,17 +136,19 @@ package final class Database: @unchecked Sendable {
         }
     }
 
-    /// Runs `body` on a connection that takes no space on the disk if there is none.
-    ///
-    /// Else even a read needs some: SQLite's index of the log is made anew by the first of lone processes.
+    /// Runs `body`, once more on a connection of the other kind if that cannot read now: for want of space, or without an
+    /// index of its own while another process is making the common one.
     private func reading<T>(_ body: (Connection) throws -> T) throws -> T {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         if let connection, connection.isInTransaction { return try body(connection) }
+        let frugal = isFrugal || readsFrugally || isOutOfSpace
         do {
-            return try body(opened(frugal: isFrugal || isOutOfSpace))
-        } catch let error as StorageError where error.code == .noSpace && !isFrugal {
-            return try body(opened(frugal: true))
+            return try body(opened(frugal: frugal))
+        } catch let error as StorageError where error.code == (frugal ? .permission : .noSpace) {
+            if frugal && !readsFrugally { throw error }
+            readsFrugally = false
+            return try body(opened(frugal: !frugal))
         }
     }
 

@@ -23,6 +23,9 @@ package import SystemPackage
 package final class StoreRoot: Sendable {
     package enum Access: Sendable {
         /// Never writes, never waits; a store that does not exist reads as an empty one.
+        ///
+        /// As long as one is open, what the same process opens for writing cannot write: SQLite has one index of the log for
+        /// both, and it is the reader's.
         case read
         /// Makes what is missing.
         case write

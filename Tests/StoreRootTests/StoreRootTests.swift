@@ -5,6 +5,7 @@ import LinuxSys
 import Storage
 import StoreRoot
 import SystemPackage
+import TestGates
 import Testing
 
 /// A fresh directory, removed at the end.
@@ -238,6 +239,49 @@ struct DatabaseTests {
             #expect(try value(reader, "a") == nil)
         }
         #expect(try value(reader, "a") == "ü\u{0}x")
+    }
+
+    /// What waits for the disk after a read has nothing to wait for.
+    @Test func readingWritesNothing() throws {
+        let scratch = try Scratch()
+        // The last that has the log's index open takes its content along.
+        try scratch.open(.write).database.transaction(durable: false) { try insert($0, "a", "1") }
+        let root = try scratch.open(.read).path
+        let states = { () throws -> [FileStatus?] in
+            try ["", "strata.db", "strata.db-wal", "strata.db-shm"].map {
+                try Files.status(root.appending($0))
+            }
+        }
+        let before = try states()
+        // The clock of file times has moved on when a write would show in them.
+        usleep(20_000)
+        #expect(try value(scratch.open(.read), "a") == "1")
+        #expect(try states() == before)
+    }
+
+    /// Whoever holds the index of the log and has not filled it yet.
+    @Test(.requires(.program("python3")))
+    func readersGetThroughWhileTheIndexIsMade() throws {
+        let scratch = try Scratch()
+        let path = try FilePath("\(scratch.open(.write).path)/strata.db-shm")
+        try scratch.open(.write).database.transaction(durable: false) { try insert($0, "a", "1") }
+        let holder = try Program.start([
+            "python3", "-uc",
+            """
+            import fcntl, time
+            index = open("\(path)", "r+b")
+            fcntl.lockf(index, fcntl.LOCK_SH, 1, 128)
+            index.truncate(0)
+            print("ready")
+            time.sleep(100)
+            """,
+        ])
+        defer {
+            holder.signal(SIGKILL)
+            _ = try? holder.wait()
+        }
+        try holder.waitForOutput("ready")
+        #expect(try value(scratch.open(.read), "a") == "1")
     }
 
     @Test func anErrorTakesEverythingBack() throws {

@@ -12,7 +12,8 @@ int csqlite_no_checkpoint_on_close(sqlite3 *db);
 /* SQLITE_FCNTL_PERSIST_WAL: the -wal and -shm files stay when the last connection closes. */
 int csqlite_persist_wal(sqlite3 *db);
 
-/* Process-wide, before the first connection: no memory statistics, so no lock around each allocation. */
+/* Process-wide, before the first connection: no memory statistics, so no lock around each allocation; and a log that has
+ * the database's owner is not given to him anew. */
 int csqlite_configure(void);
 
 /*
