@@ -284,6 +284,15 @@ struct DatabaseTests {
         #expect(try value(scratch.open(.read), "a") == "1")
     }
 
+    @Test func aLogWithoutContentIsRead() throws {
+        let scratch = try Scratch()
+        let path = try scratch.open(.write).path
+        try scratch.open(.write).database.transaction(durable: false) { try insert($0, "a", "1") }
+        let log = path.appending("strata.db-wal")
+        try system("truncate", log.string) { log.withPlatformString { truncate($0, 32) } }
+        #expect(try value(scratch.open(.read), "a") == nil)
+    }
+
     @Test func anErrorTakesEverythingBack() throws {
         let scratch = try Scratch()
         let store = try scratch.open(.write)
