@@ -117,7 +117,7 @@ extension BtrfsDriver {
                 // Subvolumes in it take longer, and what is no subvolume at all too.
                 switch error.errno {
                 case .directoryNotEmpty, .invalidArgument, .notDirectory, .notPermitted, .resourceBusy:
-                    let name = temporaryName("removed", id)
+                    let name = temporaryName(Self.removed, id)
                     try Files.rename(id.rawValue, below: layers.raw, to: name, below: layers.raw)
                 default: throw error
                 }
@@ -156,6 +156,16 @@ extension BtrfsDriver {
         let taken = try systemAnswer("flock", name, expecting: .wouldBlock) {
             clinux_flock(opened.raw, LOCK_EX | LOCK_NB)
         }
-        if taken != nil { try Subvolume.delete(name, below: layers.raw) }
+        if taken == nil { return }
+        if let id = Self.removedLayer(name) { try quota.lift(id) }
+        try Subvolume.delete(name, below: layers.raw)
     }
+
+    /// The layer that was removed under this name.
+    private static func removedLayer(_ name: String) -> LayerID? {
+        let parts = name.split(separator: ".")
+        return parts.count == 3 && parts[0] == removed ? LayerID(String(parts[1])) : nil
+    }
+
+    private static let removed = "removed"
 }

@@ -137,6 +137,17 @@ struct Quota {
 
     // MARK: - Removing
 
+    /// Lets a removed layer be larger than its limit: even to take subvolumes out of it is a write to it.
+    func lift(_ id: LayerID) throws(SystemError) {
+        guard let record = try read(id), try mode() != .off else { return }
+        for group in [record.group, record.subvolume] {
+            // The largest number stands for none.
+            _ = try systemAnswer("lift a limit", expecting: .noSuchFileOrDirectory) {
+                cbtrfs_limit_qgroup(top, group, .max, .max)
+            }
+        }
+    }
+
     /// Removes the groups of layers that are gone, as far as the kernel has freed what they count.
     ///
     /// - Parameter isThere: whether a layer is still there.

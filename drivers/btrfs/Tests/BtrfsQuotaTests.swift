@@ -42,6 +42,21 @@ struct BtrfsQuotaTests {
         #expect(try fill(id, name: "nested/file", upTo: 16 << 20) < 9 << 20)
     }
 
+    @Test func aFullLayerWithSubvolumesIsDeleted() throws {
+        let id = try limited(8 << 20)
+        do {
+            let mounted = try driver.mount(id, over: LayerChain(), access: .readWrite)
+            let tree = try Files.openDirectory(".", below: mounted.root.raw)
+            try system("make") { cbtrfs_create(tree.raw, "nested") }
+            _ = try fill(id, name: "nested/file", upTo: 16 << 20)
+        }
+        try Files.syncFileSystem(of: top.raw)
+        try driver.remove(id)
+        try driver.emptyTrash { false }
+        let layers = try Files.openDirectory("layers", below: top.raw)
+        #expect(try Files.list(layers.raw).isEmpty)
+    }
+
     @Test func withFullQuotasThatSomebodyTurnedOn() throws {
         try system("quota") { cbtrfs_enable_quota(top.raw) }
         try system("quota") { cbtrfs_wait_for_rescan(top.raw) }
