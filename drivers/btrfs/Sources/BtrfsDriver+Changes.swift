@@ -74,10 +74,10 @@ extension BtrfsDriver {
     ) throws -> (changes: [Change], hasProtected: Bool) {
         let names = InodeNames(in: still)
         let parentNames = InodeNames(in: parent)
-        // In a snapshot they cannot be told from directories.
-        let hasSubvolumes =
-            try tree != still || !Subvolume.nested(in: Subvolume.info(tree).id, on: tree).isEmpty
-        let scan = InodeScan(still, over: parent, after: transaction, hasSubvolumes: hasSubvolumes)
+        let nested = try !Subvolume.nested(in: Subvolume.info(tree).id, on: tree).isEmpty
+        // A snapshot is of one moment; but subvolumes are empty in it, and cannot be told from directories.
+        let compared = nested ? tree : still
+        let scan = InodeScan(still, over: parent, after: transaction, hasSubvolumes: nested || tree != still)
         var changed = ChangedInodes(scan, names: names)
         let (scope, known, hasProtected, inodes) = try changed.find()
         // Of many it takes a while to give back their memory, for which the comparison need not wait.
@@ -92,7 +92,7 @@ extension BtrfsDriver {
         )
         let changes = try TreeComparison.changes(
             parent: parent,
-            tree: tree,
+            tree: compared,
             parentForm: form,
             treeForm: form,
             candidates: candidates

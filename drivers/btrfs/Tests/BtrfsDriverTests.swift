@@ -274,6 +274,46 @@ struct BtrfsDriverTests {
         )
     }
 
+    /// A layer that is written to is seen as it was at one moment.
+    @Test(.requires(.program("python3"))) func changesAreOfOneMoment() throws {
+        let base = try driver.sealedLayer { try write("one", "file", below: $0) }
+        let id = LayerID.random()
+        try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
+        try driver.change(id) { tree in
+            try write("x", "a", below: tree)
+            try Files.makeDirectory("p", below: tree)
+            try write("y", "p/k", below: tree)
+        }
+        let writer = try Program.start([
+            "python3", "-uc",
+            """
+            import os
+            os.chdir("\(home.appending("layers").appending(id.rawValue))")
+            print("begun")
+            while True:
+                os.rename("a", "b")
+                os.rename("p", "q")
+                os.mkdir("x")
+                os.rmdir("x")
+                os.rename("q", "p")
+                os.rename("b", "a")
+            """,
+        ])
+        defer {
+            writer.signal(SIGKILL)
+            _ = try? writer.wait()
+        }
+        try writer.waitForOutput("begun")
+        for _ in 0..<40 {
+            let paths = Set(try driver.changes(id, over: LayerChain([base])).changes.map(\.path.printable))
+            #expect(paths.contains("p") != paths.contains("q"), "\(paths)")
+            #expect(paths.contains("p/k") == paths.contains("p"), "\(paths)")
+            #expect(paths.contains("q/k") == paths.contains("q"), "\(paths)")
+            #expect(paths.contains("a") != paths.contains("b"), "\(paths)")
+            #expect(!paths.contains("q") || paths.contains("b"), "\(paths)")
+        }
+    }
+
     // MARK: Copies
 
     /// A copy knows what it changed against the image, without the layers between, when these are gone too.
