@@ -10,6 +10,6 @@ extension Engine {
     /// It may run meanwhile.
     package func changes(of container: String) throws -> [Change] {
         let record = try containers.find(container)
-        return try layers.changes(record.layer).changes.filter { !$0.path.isRoot }
+        return try whileThere(record) { try layers.changes(record.layer).changes.filter { !$0.path.isRoot } }
     }
 }

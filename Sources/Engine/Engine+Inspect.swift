@@ -64,6 +64,10 @@ extension Engine {
 
     package func inspectContainer(_ name: String, withSizes: Bool) throws -> JSON {
         let record = try containers.find(name)
+        return try whileThere(record) { try inspect(record, withSizes: withSizes) }
+    }
+
+    private func inspect(_ record: ContainerRecord, withSizes: Bool) throws -> JSON {
         let state = try state(of: record)
         let directory = root.containerPath(record.id)
         let config = try record.config
@@ -105,8 +109,20 @@ extension Engine {
 
     /// Bytes of a container's own layer, and of all its layers.
     package func sizes(of record: ContainerRecord) throws -> (own: Int64, total: Int64) {
-        let own = try layers.driver(record.driver).usage(record.layer).bytes
-        return (own, try layers.ancestry(of: record.layer).dropLast().reduce(own) { $0 + $1.size })
+        try whileThere(record) {
+            let own = try layers.driver(record.driver).usage(record.layer).bytes
+            return (own, try layers.ancestry(of: record.layer).dropLast().reduce(own) { $0 + $1.size })
+        }
+    }
+
+    /// Looks at a container that others may remove meanwhile: whatever fails then, there is no such container.
+    func whileThere<T>(_ record: ContainerRecord, _ body: () throws -> T) throws -> T {
+        do {
+            return try body()
+        } catch {
+            if try containers.isThere(record.id) { throw error }
+            throw EngineError(.notFound, "No such container: \(record.name)")
+        }
     }
 
     private func stateJSON(_ state: ContainerState) -> JSON {

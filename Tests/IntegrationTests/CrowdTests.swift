@@ -37,6 +37,9 @@ struct CrowdTests {
                 try load -q -i \#(images)
                 try run --rm made sh -c '[ $(cat /f) = one ]'
                 try run --name work-$0-$number busybox sh -c "echo $0 >/f"
+                try ps -as
+                try inspect -s work-$0-$number
+                try diff work-$0-$number
                 try commit work-$0-$number mine-$0
                 try run --rm mine-$0 sh -c "[ \$(cat /f) = $0 ]"
                 try rm work-$0-$number

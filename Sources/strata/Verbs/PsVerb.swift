@@ -43,12 +43,20 @@ enum PsVerb: Verb {
         let columns =
             ["ID", "Image", "Command", "CreatedSince", "Status", "Names", "Driver"]
             + (parsed.flag("size") ? ["Size"] : [])
+        var sizes: [String: String] = [:]
+        if parsed.flag("size") {
+            // Who was removed meanwhile is not shown.
+            shown = try shown.filter {
+                sizes[$0.record.id] = try size(of: $0.record, in: engine)
+                return sizes[$0.record.id] != nil
+            }
+        }
         let fields = Fields(
             engine: engine,
             now: .now,
             images: ImageNames(engine),
             isFull: parsed.flag("no-trunc"),
-            showsSize: parsed.flag("size")
+            sizes: sizes
         )
         Console.output.write(
             try listing.text(
@@ -65,6 +73,15 @@ enum PsVerb: Verb {
         return 0
     }
 
+    private static func size(of record: ContainerRecord, in engine: Engine) throws -> String? {
+        do {
+            let (own, total) = try engine.sizes(of: record)
+            return "\(Human.size(own)) (virtual \(Human.size(total)))"
+        } catch let error as EngineError where error.code == .notFound {
+            return nil
+        }
+    }
+
     /// What the fields of a container's row say.
     private struct Fields {
         let engine: Engine
@@ -72,7 +89,8 @@ enum PsVerb: Verb {
         let images: ImageNames
         /// Nothing is cut off.
         let isFull: Bool
-        let showsSize: Bool
+        /// By container, where they are asked for.
+        let sizes: [String: String]
 
         /// What gives the text of the field with this name.
         func text(_ name: String) -> (ContainerSummary) throws -> String {
@@ -90,7 +108,7 @@ enum PsVerb: Verb {
                 }
             case "State": { $0.state.status.rawValue }
             case "Status": { status($0.state, now: now) }
-            case "Size": { showsSize ? try size(of: $0.record) : "" }
+            case "Size": { sizes[$0.record.id] ?? "" }
             case "Driver": { $0.record.driver }
             case "Labels": { try $0.labels.map { "\($0.name)=\($0.value)" }.joined(separator: ",") }
             case "Mounts": { try $0.mounts.joined(separator: ",") }
@@ -98,11 +116,6 @@ enum PsVerb: Verb {
             case "LocalVolumes": { _ in "0" }
             default: { _ in "" }
             }
-        }
-
-        private func size(of record: ContainerRecord) throws -> String {
-            let (own, total) = try engine.sizes(of: record)
-            return "\(Human.size(own)) (virtual \(Human.size(total)))"
         }
 
         private func command(_ text: String) -> String {
