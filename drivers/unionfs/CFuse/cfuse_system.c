@@ -13,7 +13,9 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -254,6 +256,25 @@ int cfuse_fusermount(const char *target, const char *options)
     int fd;
     memcpy(&fd, CMSG_DATA(header), sizeof fd);
     return fd;
+}
+
+uint64_t cfuse_mounted_device(const char *target)
+{
+    struct statx status;
+    int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
+    return statx(AT_FDCWD, target, flags, 0, &status) ? 0 : makedev(status.stx_dev_major, status.stx_dev_minor);
+}
+
+void cfuse_unmount(const char *target, uint64_t device)
+{
+    if (device == 0 || cfuse_mounted_device(target) != device) return;
+    if (umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) == 0 || errno != EPERM) return;
+    pid_t child = fork();
+    if (child == 0) {
+        execlp("fusermount3", "fusermount3", "-u", "-z", "--", target, (char *)NULL);
+        _exit(127);
+    }
+    while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR) {}
 }
 
 int cfuse_attribute_ioctl(unsigned int command, size_t *in, size_t *out)

@@ -22,9 +22,6 @@ enum Keeper {
     /// So many servers in a row that served nothing are enough.
     private static let mostFailures = 100
 
-    /// The process that serves now.
-    nonisolated(unsafe) private static var server: pid_t = 0
-
     /// Becomes the keeper, and returns in each server.
     ///
     /// - Parameter started: called in this process once the first server is there.
@@ -41,14 +38,14 @@ enum Keeper {
             let served = life.pointee.served
             let pid = cfuse_fork()
             if pid == 0 {
-                for number in [SIGTERM, SIGINT, SIGHUP] { signal(number, SIG_DFL) }
+                EndSignals.leave()
                 if !isFirst { cfuse_show_as(CommandLine.unsafeArgv, nil) }
                 cfuse_close(pair[0])
                 cfuse_pass_through(pair[1])
                 return Heritage(isFirst: isFirst, held: held)
             }
             if pid > 0 {
-                server = pid
+                EndSignals.server = pid
                 if isFirst {
                     becomeKeeper()
                     started()
@@ -66,13 +63,7 @@ enum Keeper {
     }
 
     private static func becomeKeeper() {
-        // Whoever ends this process means the mount.
-        for number in [SIGTERM, SIGINT, SIGHUP] {
-            signal(number) { number in
-                kill(Keeper.server, SIGKILL)
-                _exit(128 &+ number)
-            }
-        }
+        EndSignals.handle()
         cfuse_show_as(CommandLine.unsafeArgv, "strata-keeper")
         clinux_drop_program_pages()
     }
@@ -102,7 +93,7 @@ enum Keeper {
                 // The mount is gone, and whoever unmounted it may want the layers' file systems next.
                 cfuse_close_all()
                 var status: CInt = 0
-                waitpid(server, &status, 0)
+                waitpid(EndSignals.server, &status, 0)
                 _exit(status & 0x7F == 0 ? (status >> 8) & 0xFF : 1)
             }
             if let old = fd < 0 ? held.removeValue(forKey: id) : held.updateValue(fd, forKey: id) {

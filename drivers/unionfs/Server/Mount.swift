@@ -25,6 +25,7 @@ enum Assembly {
         var (work, inodes): (CInt, InodeMap?) = (-1, nil)
         if isWritable, let name = options.work {
             work = try openWork(name, beside: opened[0])
+            try checkOutside(work, name, opened.dropFirst())
             (opened[0].fd, work) = keepingTimes(upper: opened[0].fd, work: work, options)
             (work, inodes) = try prepare(work, name)
         }
@@ -93,12 +94,20 @@ enum Assembly {
 
     /// Whether a directory is one of those above another.
     private static func contains(_ identity: FileStatus.Identity, parentsOf directory: CInt) throws -> Bool {
+        try walkUp(from: directory) { $0 == identity }
+    }
+
+    /// Goes from a directory to the root; whether `isEnd` said so of one of those above it.
+    private static func walkUp(
+        from directory: CInt,
+        _ isEnd: (FileStatus.Identity) -> Bool
+    ) throws -> Bool {
         var current = try OwnedFD.duplicating(directory)
         var last: FileStatus.Identity?
         while true {
             current = try Files.open("..", below: current.raw, CLINUX_O_PATH | O_DIRECTORY)
             let here = try Files.status(of: current.raw).identity
-            if here == identity { return true }
+            if isEnd(here) { return true }
             if here == last { return false }
             last = here
         }
@@ -120,6 +129,21 @@ enum Assembly {
             throw Refusal("workdir \(name) and upperdir \(upper.name) must be separate directories")
         }
         return fd
+    }
+
+    /// What is written into the workdir must not change a layer.
+    private static func checkOutside(
+        _ work: CInt,
+        _ name: String,
+        _ lowers: ArraySlice<(fd: CInt, status: FileStatus, name: String)>
+    ) throws {
+        var above: Set<FileStatus.Identity> = [try Files.status(of: work).identity]
+        _ = try walkUp(from: work) { !above.insert($0).inserted }
+        if let lower = lowers.first(where: { above.contains($0.status.identity) }) {
+            throw Refusal(
+                "workdir \(name) lies in lowerdir \(lower.name): what is written would change a layer"
+            )
+        }
     }
 
     private static func prepare(_ work: CInt, _ name: String) throws -> (CInt, InodeMap) {
@@ -177,14 +201,18 @@ enum FuseMount {
 
     /// Before anything is made.
     static func checkMountPoint(_ options: Options) throws {
-        guard let status = try? Files.status(FilePath(options.mountPoint)),
-            let kind = resolved(options, status)
-        else {
-            throw Refusal("mount point \(options.mountPoint): no such directory")
+        let kind: FileKind
+        do throws(SystemError) {
+            let point = try Files.open(options.mountPoint, CLINUX_O_PATH)
+            kind = try Files.status(of: point.raw).kind
+        } catch {
+            let isDead = error.errno == Errno(rawValue: ENOTCONN)
+            throw Refusal(
+                "mount point \(options.mountPoint): \(error.errno)"
+                    + (isDead ? "; what is mounted there has lost its server: unmount it first" : "")
+            )
         }
-        guard kind == .directory else {
-            throw Refusal("mount point \(options.mountPoint) is not a directory")
-        }
+        if kind != .directory { throw Refusal("mount point \(options.mountPoint) is not a directory") }
     }
 
     /// Makes the mount, detached, and attaches it.
@@ -195,12 +223,6 @@ enum FuseMount {
         } catch {
             throw Refusal("mount on \(options.mountPoint): \(error)")
         }
-    }
-
-    private static func resolved(_ options: Options, _ status: FileStatus) -> FileKind? {
-        guard status.kind == .symlink else { return status.kind }
-        guard let fd = try? Files.open(options.mountPoint, CLINUX_O_PATH) else { return nil }
-        return try? Files.status(of: fd.raw).kind
     }
 
     /// The mount, detached.

@@ -44,7 +44,10 @@ func serve(_ options: Options) {
     }
     do {
         let processors = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
-        if options.device == nil { try FuseMount.checkMountPoint(options) }
+        if options.device == nil {
+            try FuseMount.checkMountPoint(options)
+            EndSignals.prepare(options.mountPoint)
+        }
         let union = try Assembly.union(options)
         let connection: (device: CInt, isDetached: Bool)
         if let device = options.device {
@@ -60,6 +63,7 @@ func serve(_ options: Options) {
         union.refusesDirectoryRename = options.refusesDirectoryRename
         var server = try Server(union, device: device, options)
         if connection.isDetached { try FuseMount.attach(device, options) }
+        EndSignals.noteMount()
         server.makeClones(helpers: (options.threads ?? min(4, processors + 1)) - 1)
         umask(0)
         signal(SIGPIPE, SIG_IGN)
@@ -71,6 +75,7 @@ func serve(_ options: Options) {
             report = nil
         }
         guard options.restarts, let life = Life(options) else {
+            EndSignals.handle()
             sayReady()
             server.run()
         }

@@ -35,6 +35,30 @@ struct UnionLifeTests {
 
         """
 
+    @Test(arguments: ["", "norestart"]) func goesWithTheProcessThatAUserEnds(_ option: String) throws {
+        try Union().run(
+            Self.server + #"""
+                ended() { wait $keeper && fail "$1 ended it with 0" || same $? $2 "exit code after $1"; }
+                echo text > lower/file
+                for number in 15 2 1; do
+                    start \#(option)
+                    echo more >> mnt/file
+                    kill -$number $keeper
+                    ended $number $((128 + number))
+                    if mountpoint -q mnt; then fail "signal $number left the mount"; fi
+                    flock -w 240 work/lock true
+                done
+                same "$(wc -l < upper/file)" 4 "lines that were written"
+                # What somebody else has mounted there since is not this one's.
+                start \#(option)
+                mount -t tmpfs above mnt
+                kill -15 $keeper
+                ended 15 143
+                findmnt -n -o SOURCE mnt | grep -qx above || fail "the mount above is gone"
+                """#
+        )
+    }
+
     /// Kills the server at each of its system calls on files, one after the other, in each of some operations.
     @Test(
         .requires(resending),

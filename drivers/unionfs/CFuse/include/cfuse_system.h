@@ -64,6 +64,13 @@ int cfuse_fork(void);
  * program, -EPERM where it refuses (it says why on standard error). Before there are threads. */
 int cfuse_fusermount(const char *target, const char *options);
 
+/* The device number of the file system that is mounted at `target`, without asking its server; 0 if that cannot be told. */
+uint64_t cfuse_mounted_device(const char *target);
+
+/* Takes the mount at `target` away, lazily, if it is of that device; by fusermount3 for an ordinary user. For a handler of a
+ * signal. */
+void cfuse_unmount(const char *target, uint64_t device);
+
 /* ioctls on file attributes that are forwarded: bytes of data in and out, or -1. */
 int cfuse_attribute_ioctl(unsigned int command, size_t *in, size_t *out);
 
