@@ -183,5 +183,6 @@ final class Bed {
         if !chain.ids.isEmpty { try? unload() }
         guard let driver = try? driver() else { return }
         for id in (try? driver.list()) ?? [] { discard(id, driver) }
+        try? (driver as? any HomeReleasing)?.releaseHome()
     }
 }

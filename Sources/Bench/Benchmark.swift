@@ -45,6 +45,7 @@ package final class Benchmark {
     }
 
     private let options: Options
+    private let drivers: [DriverEntry]
     private let choices: [DriverChoice]
     private let observer: Observer
     private let workload: Workload
@@ -53,6 +54,7 @@ package final class Benchmark {
     package init(_ options: Options, drivers: [DriverEntry], observer: Observer) throws {
         self.options = options
         self.observer = observer
+        self.drivers = drivers
         choices = try DriverChoice.choices(options.drivers, of: drivers)
         workload = options.isQuick ? .quick : .whole
         _ = try Self.wanted(options.only)
@@ -63,7 +65,7 @@ package final class Benchmark {
     /// What fails on one driver is in the report and stops no other. Call once, before the process has other threads.
     package func run() throws -> Report {
         let start = Meter.now()
-        var report = try Scratch.with(below: options.directory) { try measure(in: $0) }
+        var report = try Scratch.with(below: options.directory, drivers) { try measure(in: $0) }
         report.duration = Meter.now() - start
         return report
     }
@@ -102,6 +104,7 @@ package final class Benchmark {
             image: options.image ?? generated.summary,
             subjects: []
         )
+        report.isQuick = options.isQuick
         observer.progress("making the image")
         let image: BenchImage
         do {

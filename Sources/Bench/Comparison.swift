@@ -33,9 +33,17 @@ package struct Comparison: Sendable {
         let pairs = [
             ("kernel", old.machine.kernel, new.machine.kernel),
             ("processor", old.machine.processor, new.machine.processor),
+            ("number of processors", "\(old.machine.processors)", "\(new.machine.processors)"),
             ("file system", old.machine.fileSystem, new.machine.fileSystem), ("image", old.image, new.image),
         ]
-        warnings = pairs.filter { $0.1 != $0.2 }.map { "another \($0.0): \($0.1) then, \($0.2) now" }
+        let measured = Set(rows.map(\.driver))
+        let lost = new.failures.filter { failure in
+            !measured.contains(failure.driver) && old.subjects.contains { $0.driver == failure.driver }
+        }
+        warnings =
+            pairs.filter { $0.1 != $0.2 }.map { "another \($0.0): \($0.1) then, \($0.2) now" }
+            + lost.map { "\($0.driver) was measured then and is not now: \($0.reason)" }
+            + (rows.isEmpty ? ["nothing was measured both then and now"] : [])
     }
 
     package var hasRegression: Bool { rows.contains(where: \.isRegression) }

@@ -15,6 +15,7 @@ extension Report {
             "version": .string(version),
             "machine": machine.json,
             "image": .string(image),
+            "quick": isQuick.map(JSON.bool) ?? .null,
             "drivers": .array(subjects.map { ["name": .string($0.driver), "place": .string($0.place)] }),
             "failures": .array(
                 failures.map { ["driver": .string($0.driver), "reason": .string($0.reason)] }
@@ -58,7 +59,8 @@ extension Report {
             )
         }
         func text(_ value: JSON?) throws -> String {
-            guard let text = value?.string else {
+            // It is shown on terminals.
+            guard let text = value?.string.map({ TreePath(bytes: Array($0.utf8)).printable }) else {
                 throw StorageError(
                     .invalid,
                     "read \(label): a text is missing in it",
@@ -83,6 +85,7 @@ extension Report {
         subjects = try (json["drivers"]?.array ?? []).map {
             Subject(driver: try text($0["name"]), place: try text($0["place"]))
         }
+        isQuick = json["quick"]?.bool
         isInterrupted = json["interrupted"]?.bool ?? false
         duration = json["duration"]?.int64 ?? 0
         for figure in json["figures"]?.array ?? [] {
@@ -94,9 +97,12 @@ extension Report {
         }
     }
 
+    /// `nil` where a number is none that can have been measured.
     private static func sample(_ json: JSON) -> Sample? {
-        guard let value = json["value"]?.int64, value >= 0 else { return nil }
-        return Sample(value: value, cpu: json["cpu"]?.int64 ?? 0, written: json["written"]?.int64 ?? 0)
+        let numbers = ["value", "cpu", "written"].map { json[$0]?.int64 ?? ($0 == "value" ? -1 : 0) }
+        // Up to here a Double, with which medians are made, is exact.
+        guard numbers.allSatisfy({ (0...1 << 53).contains($0) }) else { return nil }
+        return Sample(value: numbers[0], cpu: numbers[1], written: numbers[2])
     }
 }
 

@@ -31,6 +31,8 @@ package struct Report: Sendable {
     package var version: String
     package var machine: Machine
     package var image: String
+    /// Whether each figure was given less work (`--quick`); `nil` in what older programs wrote.
+    package var isQuick: Bool?
     package var subjects: [Subject]
     /// By figure and driver.
     package var samples: [String: [String: [Sample]]] = [:]

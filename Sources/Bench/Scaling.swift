@@ -10,6 +10,7 @@ import SystemPackage
 /// Each size and driver gets a store of its own in a scratch directory, as `Benchmark` makes them, and all is gone at the end.
 package final class Scaling {
     private let options: Benchmark.Options
+    private let drivers: [DriverEntry]
     private let choices: [DriverChoice]
     private let axes: [ScalingAxis]
     private let observer: Benchmark.Observer
@@ -23,6 +24,7 @@ package final class Scaling {
     package init(_ options: Benchmark.Options, drivers: [DriverEntry], observer: Benchmark.Observer) throws {
         self.options = options
         self.observer = observer
+        self.drivers = drivers
         choices = try DriverChoice.choices(options.drivers, of: drivers)
         axes = try Self.axes(options.only)
         report = ScalingReport(
@@ -37,7 +39,7 @@ package final class Scaling {
     /// What fails on one driver is in the report and stops no other. Call once, before the process has other threads.
     package func run() throws -> ScalingReport {
         let start = Meter.now()
-        try Scratch.with(below: options.directory) { scratch in
+        try Scratch.with(below: options.directory, drivers) { scratch in
             let places = try BedMaker(scratch, program: options.program[0])
             defer { places.close() }
             report.machine.fileSystem = places.fileSystem

@@ -14,9 +14,9 @@ final class Scratch {
     private let lock: FileLock
 
     /// - Parameter parent: made if it is missing.
-    private init(below parent: FilePath) throws {
+    private init(below parent: FilePath, _ drivers: [DriverEntry]) throws {
         try doing("make \(parent)") { try Files.makeDirectories(parent) }
-        Self.sweep(parent)
+        Self.sweep(parent, drivers)
         var random = SystemRandomNumberGenerator()
         let name = Self.prefix + String(random.next() as UInt32, radix: 36)
         let path = parent.appending(name)
@@ -31,8 +31,14 @@ final class Scratch {
     }
 
     /// Calls `body` with a new one's path, and removes it whatever comes of that.
-    static func with<T>(below parent: FilePath, _ body: (FilePath) throws -> T) throws -> T {
-        let scratch = try Scratch(below: parent)
+    ///
+    /// - Parameter drivers: the catalog.
+    static func with<T>(
+        below parent: FilePath,
+        _ drivers: [DriverEntry],
+        _ body: (FilePath) throws -> T
+    ) throws -> T {
+        let scratch = try Scratch(below: parent, drivers)
         do {
             let result = try body(scratch.path)
             try scratch.remove()
@@ -43,7 +49,7 @@ final class Scratch {
         }
     }
 
-    private static func sweep(_ parent: FilePath) {
+    private static func sweep(_ parent: FilePath, _ drivers: [DriverEntry]) {
         guard let directory = try? Files.openDirectory(parent), let entries = try? Files.list(directory.raw)
         else {
             return
@@ -53,8 +59,24 @@ final class Scratch {
             guard let lock = try? FileLock.acquire(path.appending("lock"), .exclusive, wait: false) else {
                 continue
             }
+            for driver in drivers { empty(driver, below: path) }
             try? Files.removeTree(path)
             withExtendedLifetime(lock) {}
+        }
+    }
+
+    /// Removes the layers of the driver's stores in there: some cannot be removed as files are.
+    private static func empty(_ entry: DriverEntry, below path: FilePath) {
+        guard let directory = try? Files.openDirectory(path), let stores = try? Files.list(directory.raw)
+        else { return }
+        for store in stores {
+            let home = path.appending(store.name.printable).appending("root/drivers").appending(entry.name)
+            guard (try? Files.status(home)) != nil,
+                let driver = try? entry.type.init(home: home, options: [:])
+            else { continue }
+            for id in (try? driver.list()) ?? [] { try? driver.remove(id) }
+            try? driver.emptyTrash { false }
+            try? (driver as? any HomeReleasing)?.releaseHome()
         }
     }
 

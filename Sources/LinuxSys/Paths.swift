@@ -150,3 +150,17 @@ package enum Path {
         scalar.value < 0x20 || (0x7F..<0xA0).contains(scalar.value)
     }
 }
+
+extension Files {
+    /// The path from the root, without `.` and `..`, which are taken as they are written: no link is followed.
+    ///
+    /// ENOENT if the working directory, which a relative path needs, is gone.
+    package static func absolute(_ path: FilePath) throws(SystemError) -> FilePath {
+        if path.isAbsolute { return path.lexicallyNormalized() }
+        guard let here = getcwd(nil, 0) else {
+            throw SystemError("getcwd", nil, Errno(rawValue: errno))
+        }
+        defer { free(here) }
+        return FilePath(platformString: here).pushing(path).lexicallyNormalized()
+    }
+}

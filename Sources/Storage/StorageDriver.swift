@@ -173,6 +173,12 @@ package protocol SharedUsageMeasuring: StorageDriver {
     func sharedBytes(_ id: LayerID) throws -> Int64
 }
 
+/// A driver for which the kernel keeps something of its home as long as the machine runs.
+package protocol HomeReleasing: StorageDriver {
+    /// Takes that away from the kernel, before the home is removed.
+    func releaseHome() throws
+}
+
 /// A driver that frees space after `emptyTrash` has returned.
 package protocol DeferredFreeing: StorageDriver {
     /// Returns when all that was removed before is free, or when `shouldStop` says so; asks it some ten times a second.

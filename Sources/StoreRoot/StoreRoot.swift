@@ -96,16 +96,15 @@ package final class StoreRoot: Sendable {
     }
 
     private static func absolute(_ path: FilePath) throws -> FilePath {
-        if path.isAbsolute { return path.lexicallyNormalized() }
-        guard let here = getcwd(nil, 0) else {
+        do throws(SystemError) {
+            return try Files.absolute(path)
+        } catch {
             throw StorageError(
                 .notFound,
                 "open store \(path): the working directory is gone",
                 remedy: "give --root as an absolute path"
             )
         }
-        defer { free(here) }
-        return FilePath(platformString: here).pushing(path).lexicallyNormalized()
     }
 }
 

@@ -81,6 +81,9 @@ struct BenchTests {
         #expect(second.machine == first.machine)
         #expect(second.subjects == first.subjects)
         #expect(second.date == first.date)
+        #expect(second.isQuick == nil)
+        first.isQuick = true
+        #expect(try Report(json: try JSON.parse(first.json.bytes()), label: "old.json").isQuick == true)
         #expect(throws: StorageError.self) { try Report(json: ["schema": 99], label: "x") }
         #expect(throws: StorageError.self) { try Report(json: [], label: "x") }
     }
@@ -95,6 +98,35 @@ struct BenchTests {
         #expect(comparison.rows.map(\.isRegression) == [true, false])
         #expect(comparison.warnings == ["another kernel: 6.1 then, 6.18 now"])
         #expect(Comparison(old, with: new).rows.map(\.isGain) == [true, false])
+        var lost = report(["a": [10]])
+        lost.failures = [.init(driver: "b", reason: "it broke")]
+        #expect(Comparison(lost, with: old).warnings == ["b was measured then and is not now: it broke"])
+        let other = Comparison(report(["c": [1]]), with: old)
+        #expect(other.rows.isEmpty && other.warnings == ["nothing was measured both then and now"])
+    }
+
+    @Test("Numbers that nobody measured and texts that steer a terminal are kept out of an earlier result")
+    func hostileResult() throws {
+        var json = report(["a": [10, 11]]).json.object ?? [:]
+        json["image"] = "i\u{1B}[31m\nWARNING"
+        json["figures"] = [
+            [
+                "name": .string(Figure.all[0].name),
+                "results": [
+                    [
+                        "driver": "a",
+                        "samples": [
+                            ["value": .integer(Int64.max)], ["value": -1],
+                            ["value": 5, "cpu": .integer(Int64.min)],
+                            ["value": 7, "written": .integer(Int64.max)], ["value": "8"], ["value": 9],
+                        ],
+                    ]
+                ],
+            ]
+        ]
+        let read = try Report(json: .object(json), label: "old.json")
+        #expect(read.samples[Figure.all[0].name]?["a"] == [Sample(value: 9)])
+        #expect(read.image == "i\\x1b[31m\\x0aWARNING")
     }
 
     @Test("The page holds every figure, needs nothing else and lets no name become markup")

@@ -3,6 +3,7 @@
 import Bench
 import Command
 import Engine
+import Glibc
 import Images
 import JSON
 import LayerStore
@@ -87,14 +88,15 @@ enum BenchVerb: Verb {
         let earlier = try parsed.word("compare").map { try read(FilePath($0.bytes)) }
         let engine = try parsed.engine(.read)
         var options = Benchmark.Options(
-            directory: parsed.word("directory").map { FilePath($0.bytes) }
-                ?? engine.root.path.removingLastComponent(),
+            directory: try directory(parsed) ?? engine.root.path.removingLastComponent(),
             program: try engine.command(),
             version: Strata.version
         )
         options.drivers = parsed.names("drivers")
         options.only = parsed.names("only")
         options.isQuick = parsed.flag("quick")
+        if let isQuick = earlier?.isQuick, isQuick != options.isQuick { throw otherWork(isQuick) }
+        try checkOutput(parsed)
         if let image = parsed.arguments.first {
             // Found now: a name that does not exist should not cost a minute.
             _ = try engine.images.resolve(image)
@@ -118,6 +120,32 @@ enum BenchVerb: Verb {
         let report = try benchmark.run()
         progress.clear()
         return try show(report, earlier, parsed)
+    }
+
+    /// Absolute: containers get files of it as volumes.
+    private static func directory(_ parsed: Parsed) throws -> FilePath? {
+        guard let word = parsed.word("directory") else { return nil }
+        return try doing("find the working directory") { try Files.absolute(FilePath(word.bytes)) }
+    }
+
+    /// Found now: what cannot be written at the end should not cost minutes.
+    private static func checkOutput(_ parsed: Parsed) throws {
+        guard let output = parsed.word("output").map({ FilePath($0.bytes) }) else { return }
+        let name = output.removingLastComponent()
+        let directory: FilePath = name.isEmpty ? "." : name
+        _ = try doing("write \(output)") {
+            try system("access", directory.printable) {
+                directory.withPlatformString { access($0, W_OK | X_OK) }
+            }
+        }
+    }
+
+    private static func otherWork(_ wasQuick: Bool) -> StorageError {
+        StorageError(
+            .invalid,
+            "compare with an earlier result: it was measured \(wasQuick ? "with" : "without") --quick, with other amounts of work",
+            remedy: wasQuick ? "add --quick" : "leave --quick out"
+        )
     }
 
     private static func refuseWhatScalingHasNot(_ parsed: Parsed) throws {
@@ -159,6 +187,7 @@ enum BenchVerb: Verb {
         try write(text, parsed)
         if report.isInterrupted { return 128 + Interruption.received }
         if comparison?.hasRegression == true { return 3 }
+        if comparison?.rows.isEmpty == true { return 1 }
         return report.samples.isEmpty ? 1 : 0
     }
 

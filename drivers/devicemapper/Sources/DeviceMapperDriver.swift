@@ -238,6 +238,10 @@ extension DeviceMapperDriver {
     }
 }
 
+extension DeviceMapperDriver: HomeReleasing {
+    package func releaseHome() throws { try stopPool() }
+}
+
 extension DeviceMapperDriver: IDMappedMounting {
     package func idMappedMount(_ id: LayerID, over parents: LayerChain) throws -> IDMappedMount { .mount }
 }
