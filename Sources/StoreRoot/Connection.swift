@@ -56,9 +56,17 @@ final class Connection {
             switch self {
             case .memory: return ":memory:"
             case .frugal:
-                // A URI, in which these characters have a meaning.
-                let meanings: [Character: String] = ["%": "%25", "?": "%3f", "#": "%23"]
-                return "file:\(path.map { meanings[$0] ?? String($0) }.joined())?readonly_shm=1"
+                // A URI, in which three characters have a meaning. Every command that reads comes here.
+                var uri = Array("file:".utf8)
+                for byte in path.utf8 {
+                    switch byte {
+                    case UInt8(ascii: "%"): uri += "%25".utf8
+                    case UInt8(ascii: "?"): uri += "%3f".utf8
+                    case UInt8(ascii: "#"): uri += "%23".utf8
+                    default: uri.append(byte)
+                    }
+                }
+                return String(decoding: uri + "?readonly_shm=1".utf8, as: UTF8.self)
             default: return path
             }
         }
