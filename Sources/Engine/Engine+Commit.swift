@@ -60,7 +60,7 @@ extension Engine {
                 _ = try layers.commit(record.layer, cancelled: { Interruption.isRequested }, record: insert)
             }
         }
-        try images.writeIndex()
+        images.updateIndex()
         guard let id else { throw EngineError(.failed, "commit \(record.name): nothing was recorded") }
         return id
     }

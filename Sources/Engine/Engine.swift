@@ -51,7 +51,7 @@ package final class Engine: Sendable {
             isDurable: options.isDurable,
             warn: options.warn
         )
-        images = ImageStore(root, durable: options.isDurable)
+        images = ImageStore(root, durable: options.isDurable, warn: options.warn)
         containers = ContainerTable(root: root)
         if access == .write {
             recoverContainers()

@@ -107,7 +107,7 @@ package final class ImageLoad: Sendable {
             try record.insert(in: transaction)
             return try ImageStore.insert(references, for: id, in: transaction)
         }
-        try store.writeIndex()
+        store.updateIndex()
         return LoadedImage(id: id, references: references, moved: moved)
     }
 

@@ -55,7 +55,7 @@ extension ImageStore {
             try batch.insertRows(in: transaction)
             try record.insert(in: transaction)
         }
-        try writeIndex()
+        updateIndex()
         return try self.image(id) ?? image
     }
 

@@ -39,7 +39,7 @@ extension ImageStore {
             )
         }
         problems += try checkImages(repair: repair)
-        if problems.contains(where: \.isRepaired) { try writeIndex() }
+        if problems.contains(where: \.isRepaired) { updateIndex() }
         return problems
     }
 

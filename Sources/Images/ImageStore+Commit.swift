@@ -40,7 +40,7 @@ package struct PreparedImage: Sendable {
 
     /// Writes the rows, which are all there is of it.
     ///
-    /// `ImageStore.writeIndex` is due after the transaction.
+    /// `ImageStore.updateIndex` is due after the transaction.
     @discardableResult
     package func insert(in transaction: Transaction) throws -> LoadedImage {
         // Its base must still be there: an image without it would have layers that nobody keeps.
@@ -110,7 +110,7 @@ extension ImageStore {
     @discardableResult
     package func record(_ prepared: PreparedImage) throws -> LoadedImage {
         let loaded = try database.transaction(durable: isDurable) { try prepared.insert(in: $0) }
-        try writeIndex()
+        updateIndex()
         return loaded
     }
 }

@@ -14,7 +14,17 @@ extension ImageStore {
     ///
     /// It is output only, so it is replaced as a whole but not synced. The reference name is the short form,
     /// which other tools take as it is: `skopeo inspect oci:<root>/oci:busybox:latest`.
-    package func writeIndex() throws {
+    ///
+    /// Due after each change of the rows, which is done then: that the index cannot be written undoes nothing, and is told.
+    package func updateIndex() {
+        do {
+            try writeIndex()
+        } catch {
+            warn("\(error); it is older than the images now, and written anew with their next change")
+        }
+    }
+
+    private func writeIndex() throws {
         try blobs.establish()
         // Whoever writes last must have read last.
         let lock = try root.lock(Self.indexLock, .exclusive)

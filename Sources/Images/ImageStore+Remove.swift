@@ -71,7 +71,7 @@ extension ImageStore {
             gone = try Self.deleteUnused(locks.map(\.digest), in: transaction)
         }
         deleteFiles(gone, locks: locks)
-        try writeIndex()
+        updateIndex()
         return removed
     }
 

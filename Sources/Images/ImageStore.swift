@@ -15,9 +15,16 @@ package final class ImageStore: Sendable {
     package let blobs: BlobStore
     /// Whether what is recorded is on disk first; false gives up durability for speed.
     package let isDurable: Bool
+    let warn: @Sendable (String) -> Void
 
-    package init(_ root: StoreRoot, durable: Bool = true) {
+    /// - Parameter warn: gets what the user should know though nothing failed.
+    package init(
+        _ root: StoreRoot,
+        durable: Bool = true,
+        warn: @escaping @Sendable (String) -> Void = { _ in }
+    ) {
         self.root = root
+        self.warn = warn
         blobs = BlobStore(root)
         isDurable = durable
     }
@@ -189,7 +196,7 @@ extension ImageStore {
             }
             try Self.insert([reference], for: image.id, in: transaction)
         }
-        try writeIndex()
+        updateIndex()
     }
 
     /// - Returns: the names that led to another image until now, with that image's id.

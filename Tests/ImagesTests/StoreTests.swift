@@ -6,6 +6,7 @@ import LayerDiff
 import LinuxSys
 import Storage
 import StoreRoot
+import Synchronization
 import SystemPackage
 import TestGates
 import Testing
@@ -44,6 +45,23 @@ import Testing
         }
         #expect(message { _ = try fixture.store.resolve("nope") } == "No such image: nope:latest")
         #expect(message { _ = try fixture.store.resolve("Nope") }?.contains("lowercase") == true)
+    }
+
+    /// The rows are what counts; the index for others follows when it can.
+    @Test func anIndexThatCannotBeWrittenUndoesNothing() throws {
+        let fixture = try loaded(try image())
+        let index = fixture.root.ociPath.appending("index.json")
+        _ = try Files.unlink(index)
+        try Files.makeDirectory(index)
+        let warnings = Mutex<[String]>([])
+        let store = ImageStore(fixture.root, durable: false) { text in warnings.withLock { $0.append(text) } }
+        try store.tag("test:1", as: "one")
+        #expect(try store.resolve("one").id == store.resolve("test:1").id)
+        #expect(warnings.withLock { $0.first?.contains("index.json") } == true)
+        _ = try Files.unlink(index, isDirectory: true)
+        try store.tag("test:1", as: "two")
+        #expect(try fixture.indexNames().contains("one:latest"))
+        #expect(warnings.withLock { $0.count } == 1)
     }
 
     @Test func tags() throws {
