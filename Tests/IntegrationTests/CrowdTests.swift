@@ -10,8 +10,8 @@ import Testing
 struct CrowdTests {
     /// What may be said to somebody whose image or name another took in between.
     private static let conflicts = [
-        "No such image", "No such container", "is being used", "is using", "in use", "conflict",
-        "reference does not exist",
+        "No such image", "No such container", "No such object", "is being used", "is using", "in use",
+        "conflict", "reference does not exist",
     ]
 
     @Test func loadRunCommitRemove() throws {
