@@ -111,7 +111,7 @@ extension Engine {
                 return  // it was an `--rm` container
             }
             try clearRunDirectory(of: record.id)
-            dispose(of: container)
+            try remove(container)
         }
     }
 

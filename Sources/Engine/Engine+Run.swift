@@ -180,19 +180,30 @@ extension Engine {
     ///
     /// What cannot be removed now is left to recovery.
     func dispose(of container: HeldContainer) {
+        do { try remove(container) } catch { willBeTriedAgain(container, error) }
+    }
+
+    /// Removes the container: its rows, and then what they named, of which recovery removes what cannot be removed now.
+    ///
+    /// An error says that it is all still there.
+    func remove(_ container: HeldContainer) throws {
         let id = container.record.id
+        try root.database.transaction(durable: false, freesSpace: true) { transaction in
+            _ = try transaction.run("DELETE FROM containers WHERE id = ?", [.text(id)])
+            try layers.deleteRow(container.layer.id, in: transaction)
+        }  // commit point
         do {
-            try root.database.transaction(durable: false, freesSpace: true) { transaction in
-                _ = try transaction.run("DELETE FROM containers WHERE id = ?", [.text(id)])
-                try layers.deleteRow(container.layer.id, in: transaction)
-            }
             layers.discard(container.layer)
             try ContainerFiles.remove(container.directory.raw, at: root.containerPath(id))
             root.removeLock(id)
             try layers.driver(container.layer.driver).emptyTrash { Interruption.isRequested }
         } catch {
-            options.warn("remove container \(container.record.shortID): \(error); it will be tried again")
+            willBeTriedAgain(container, error)
         }
+    }
+
+    private func willBeTriedAgain(_ container: HeldContainer, _ error: any Error) {
+        options.warn("remove container \(container.record.shortID): \(error); it will be tried again")
     }
 
     /// A start that fails leaves what Docker leaves: nothing of an `--rm` container, else a container that never ran.
