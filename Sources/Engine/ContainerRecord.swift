@@ -178,11 +178,11 @@ struct ContainerTable {
         }.flatMap(\.self)
     }
 
-    /// The container with this id, this name, or the only one whose id begins so.
     func isThere(_ id: String) throws -> Bool {
         try root.database.first("SELECT 1 FROM containers WHERE id = ?", [.text(id)]) { _ in true } ?? false
     }
 
+    /// The container with this id, this name, or the only one whose id begins so.
     func find(_ text: String) throws -> ContainerRecord {
         let name = text.hasPrefix("/") ? String(text.dropFirst()) : text
         let exact = try root.database.query(

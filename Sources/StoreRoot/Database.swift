@@ -142,7 +142,8 @@ package final class Database: @unchecked Sendable {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         if let connection, connection.isInTransaction { return try body(connection) }
-        let frugal = isFrugal || readsFrugally && (connection != nil || !hasBareLog) || isOutOfSpace
+        if readsFrugally, connection == nil, hasBareLog { readsFrugally = false }
+        let frugal = isFrugal || readsFrugally || isOutOfSpace
         do {
             return try body(opened(frugal: frugal))
         } catch let error as StorageError where error.code == (frugal ? .permission : .noSpace) {
