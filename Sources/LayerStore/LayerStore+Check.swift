@@ -89,13 +89,16 @@ extension LayerStore {
                     findings.append(CheckFinding(.unverifiable, row.driver, row.id, "not compared: \(error)"))
                     continue
                 }
+                // What lies there is no layer of the driver, as in a copy of a store.
+                let isDamage = code == .corrupt && verdict == nil
                 let before = verdict.map { "\($0.detail); " } ?? ""
                 verdict = CheckFinding(
-                    verdict?.problem ?? .unreadable,
+                    verdict?.problem ?? (isDamage ? .wrongContent : .unreadable),
                     row.driver,
                     row.id,
                     "\(before)\(error)"
                 )
+                if isDamage, isRepairing { verdict?.isRepaired = (try? checker.repair(row)) ?? false }
             }
             guard let verdict else { continue }
             findings.append(verdict)

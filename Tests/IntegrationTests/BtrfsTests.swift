@@ -94,6 +94,25 @@ struct BtrfsTests {
         withExtendedLifetime(place) {}
     }
 
+    /// A copy has directories where subvolumes were.
+    @Test func aCopyOfAStoreIsPutRight() throws {
+        let place = try LoopFileSystem("btrfs")
+        let strata = try Strata(driver: "btrfs", below: place.path)
+        try strata.importBusybox()
+        try Program.shell("cp -a \(strata.root) \(strata.root).copy")
+        func copied(_ words: String...) throws -> Outcome {
+            let flags = ["--root", "\(strata.root).copy", "--run-root", "\(strata.runRoot).copy"]
+            return try Program.run([Strata.program, "--storage-driver", "btrfs"] + flags + words)
+        }
+        let refused = try copied("run", "--rm", "busybox", "true")
+        #expect(refused.code == 125 && refused.errorText.contains("system check --repair"), "\(refused)")
+        #expect(try copied("system", "check").code == 1)
+        #expect(try copied("system", "check", "--repair").code == 0)
+        #expect(try copied("system", "check").code == 0)
+        #expect(try copied("run", "--rm", "busybox", "true").code == 0)
+        withExtendedLifetime(place) {}
+    }
+
     /// What needs a subvolume that somebody deleted says so, and changes nothing; the store can be put right.
     @Test(.requires(.program("btrfs")))
     func subvolumesDeletedBehindOurBack() throws {
