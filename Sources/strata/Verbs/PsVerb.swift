@@ -79,6 +79,10 @@ enum PsVerb: Verb {
             return "\(Human.size(own)) (virtual \(Human.size(total)))"
         } catch let error as EngineError where error.code == .notFound {
             return nil
+        } catch {
+            // One that cannot be measured hides no other.
+            engine.options.warn("measure container \(record.shortID): \(error)")
+            return "unknown"
         }
     }
 
