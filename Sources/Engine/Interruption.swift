@@ -6,7 +6,6 @@ import Synchronization
 /// Ctrl-C and SIGTERM during a long operation: asked for, not acted on in the handler, so that the operation
 /// can undo what it began.
 ///
-/// A second one ends the process as usual.
 package enum Interruption {
     private static let signal = Atomic<CInt>(0)
 
@@ -17,13 +16,15 @@ package enum Interruption {
     package static var received: CInt { signal.load(ordering: .relaxed) }
 
     /// Starts to listen; for verbs that ask `isRequested`.
-    package static func listen() {
+    ///
+    /// - Parameter once: a second one ends the process as usual. Else none does: for what has to clean up in any case.
+    package static func listen(once: Bool = true) {
         for number in [SIGINT, SIGTERM, SIGHUP] {
             var action = sigaction()
             action.__sigaction_handler.sa_handler = { received in
                 Interruption.signal.store(received, ordering: .relaxed)
             }
-            action.sa_flags = CInt(bitPattern: SA_RESETHAND)
+            if once { action.sa_flags = CInt(bitPattern: SA_RESETHAND) }
             sigaction(number, &action, nil)
         }
     }

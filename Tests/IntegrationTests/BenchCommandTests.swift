@@ -172,7 +172,7 @@ struct BenchCommandTests {
         #expect(outcome.errorText.split(separator: "\n").count == 1, "\(outcome)")
     }
 
-    @Test("Ctrl-C keeps what was measured and leaves nothing")
+    @Test("Ctrl-C, twice too, keeps what was measured and leaves nothing")
     func interrupted() throws {
         let directory = try TemporaryDirectory()
         let strata = try Strata()
@@ -187,9 +187,38 @@ struct BenchCommandTests {
         #expect(try eventually { try !names(in: directory.path).isEmpty })
         usleep(3_000_000)
         running.signal(SIGINT)
+        usleep(100_000)
+        running.signal(SIGINT)
         let outcome = try running.wait()
         #expect(outcome.code == 130, "\(outcome)")
         #expect(outcome.text.contains("Interrupted"), "\(outcome)")
         #expect(try names(in: directory.path).isEmpty)
+    }
+
+    @Test(
+        "What a killed run left goes with the next one, subvolumes that are read-only too",
+        .requires(.loopDevices, .filesystem("btrfs"), .program("mkfs.btrfs"))
+    )
+    func killed() throws {
+        let place = try LoopFileSystem("btrfs")
+        let strata = try Strata()
+        try strata.importBusybox()
+        let directory = place.path.string
+        let layers = "\(directory)/.strata-bench-*/btrfs/root/drivers/btrfs/layers"
+        let running = try strata.start("bench", "--drivers", "btrfs", "--directory", directory, "busybox")
+        #expect(try eventually { try !Program.shell("ls \(layers) 2>/dev/null || true").text.isEmpty })
+        running.signal(SIGKILL)
+        _ = try running.wait()
+        // What it had started ends by itself.
+        let users = "grep -la '\(directory)/[.]strata-bench' /proc/[0-9]*/cmdline 2>/dev/null || true"
+        #expect(try eventually { try Program.shell(users).text.isEmpty })
+        #expect(try !names(in: place.path).isEmpty)
+        let small = ["--quick", "--drivers", "vfs", "--only", "prepare"]
+        let next = try Program.run(
+            [Strata.program] + strata.flags + ["bench"] + small + ["--directory", directory, "busybox"]
+        )
+        #expect(next.code == 0, "\(next)")
+        #expect(try names(in: place.path).isEmpty)
+        withExtendedLifetime(place) {}
     }
 }

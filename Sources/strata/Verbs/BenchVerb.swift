@@ -102,7 +102,7 @@ enum BenchVerb: Verb {
             _ = try engine.images.resolve(image)
             options.image = image
         }
-        Interruption.listen()
+        Interruption.listen(once: false)
         let progress = ProgressLine()
         let observer = Benchmark.Observer(
             progress: progress.show,
