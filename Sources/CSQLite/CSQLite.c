@@ -3,7 +3,9 @@
 #include "csqlite.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -102,6 +104,32 @@ int csqlite_configure(void)
 	sqlite3_vfs *vfs = sqlite3_vfs_find(NULL); /* begins SQLite's life, so it comes last */
 	vfs->xSetSystemCall(vfs, "fchown", (sqlite3_syscall_ptr)keep_owner);
 	return result;
+}
+
+/* https://sqlite.org/fileformat2.html#wal_file_format */
+static int is_log_head(const unsigned char *bytes)
+{
+	uint32_t words[8]; /* magic, version, page size, sequence, two salts, two sums */
+	for (int i = 0; i < 8; i++, bytes += 4)
+		words[i] = (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+	if ((words[0] & ~1u) != 0x377f0682)
+		return 0;
+	/* The magic's last bit says in which order of bytes the sums are made. */
+	uint32_t sums[2] = { 0, 0 };
+	for (int i = 0; i < 6; i++)
+		sums[i & 1] += (words[0] & 1 ? words[i] : __builtin_bswap32(words[i])) + sums[~i & 1];
+	return sums[0] == words[6] && sums[1] == words[7];
+}
+
+int csqlite_reads_alone(const char *log)
+{
+	unsigned char head[33];
+	int file = open(log, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (file < 0)
+		return 1;
+	ssize_t count = read(file, head, sizeof head);
+	close(file);
+	return count < 32 || (count > 32 && is_log_head(head));
 }
 
 int csqlite_bind_text(sqlite3_stmt *statement, int index, const char *text, int length)

@@ -142,7 +142,9 @@ package final class Database: @unchecked Sendable {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         if let connection, connection.isInTransaction { return try body(connection) }
-        if readsFrugally, connection == nil, hasBareLog { readsFrugally = false }
+        if readsFrugally, connection == nil, case .file(let path, _, _, _) = place {
+            readsFrugally = csqlite_reads_alone("\(path)-wal") != 0
+        }
         let frugal = isFrugal || readsFrugally || isOutOfSpace
         do {
             return try body(opened(frugal: frugal))
@@ -151,15 +153,6 @@ package final class Database: @unchecked Sendable {
             readsFrugally = false
             return try body(opened(frugal: !frugal))
         }
-    }
-
-    /// Whether a writer was killed after the head of a new log and before what it holds.
-    ///
-    /// Without an index of its own SQLite (3.40) takes that for a log that somebody changes all the time, and gives up after
-    /// ten seconds.
-    private var hasBareLog: Bool {
-        guard case .file(let path, _, _, _) = place else { return false }
-        return (try? Files.status(FilePath("\(path)-wal")))?.size == 32
     }
 
     private func opened(frugal: Bool) throws -> Connection {

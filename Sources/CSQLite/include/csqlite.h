@@ -26,6 +26,13 @@ int csqlite_map_with_space(void);
 /* Whether what is mapped can be written to; what was written to disk since the last time needs its space anew. */
 int csqlite_has_space(void);
 
+/*
+ * Whether a connection without an index on disk (readonly_shm) can read beside this log. SQLite (3.40) takes one whose head
+ * it does not accept, or with nothing after the head, for one that somebody is just changing: it tries again and again, and
+ * gives up after ten seconds. A writer that is killed between the two leaves a bare head.
+ */
+int csqlite_reads_alone(const char *log);
+
 /* Binds a copy of the bytes. */
 int csqlite_bind_text(sqlite3_stmt *statement, int index, const char *text, int length);
 int csqlite_bind_blob(sqlite3_stmt *statement, int index, const void *bytes, int length);
