@@ -74,7 +74,13 @@ final class LayerCheck {
     }
 
     private func compare(_ row: LayerRow, _ driver: any StorageDriver) throws -> CheckFinding? {
-        let digest = try self.digest(of: row.id, row, driver)
+        let digest: Digest
+        do {
+            digest = try self.digest(of: row.id, row, driver)
+        } catch let error as StorageError where error.code == .corrupt {
+            // What lies there is no layer of the driver, as in a copy of a store.
+            return CheckFinding(.wrongContent, row.driver, row.id, "\(error)")
+        }
         if let content = row.content {
             if digest == content { return nil }
             return CheckFinding(

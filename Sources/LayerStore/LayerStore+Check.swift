@@ -89,16 +89,13 @@ extension LayerStore {
                     findings.append(CheckFinding(.unverifiable, row.driver, row.id, "not compared: \(error)"))
                     continue
                 }
-                // What lies there is no layer of the driver, as in a copy of a store.
-                let isDamage = code == .corrupt && verdict == nil
                 let before = verdict.map { "\($0.detail); " } ?? ""
                 verdict = CheckFinding(
-                    verdict?.problem ?? (isDamage ? .wrongContent : .unreadable),
+                    verdict?.problem ?? .unreadable,
                     row.driver,
                     row.id,
                     "\(before)\(error)"
                 )
-                if isDamage, isRepairing { verdict?.isRepaired = (try? checker.repair(row)) ?? false }
             }
             guard let verdict else { continue }
             findings.append(verdict)
