@@ -182,7 +182,6 @@ final class Bed {
         _ = try? strata("rm", "--force", Containers.name)
         if !chain.ids.isEmpty { try? unload() }
         guard let driver = try? driver() else { return }
-        for id in (try? driver.list()) ?? [] { discard(id, driver) }
-        try? (driver as? any HomeReleasing)?.releaseHome()
+        Scratch.empty(driver)
     }
 }

@@ -74,10 +74,15 @@ final class Scratch {
             guard (try? Files.status(home)) != nil,
                 let driver = try? entry.type.init(home: home, options: [:])
             else { continue }
-            for id in (try? driver.list()) ?? [] { try? driver.remove(id) }
-            try? driver.emptyTrash { false }
-            try? (driver as? any HomeReleasing)?.releaseHome()
+            empty(driver)
         }
+    }
+
+    /// Removes all layers of a driver; what cannot be removed goes with the directory.
+    static func empty(_ driver: any StorageDriver) {
+        for id in (try? driver.list()) ?? [] { try? driver.remove(id) }
+        try? driver.emptyTrash { false }
+        try? (driver as? any HomeReleasing)?.releaseHome()
     }
 
     private func remove() throws {

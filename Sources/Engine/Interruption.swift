@@ -5,7 +5,6 @@ import Synchronization
 
 /// Ctrl-C and SIGTERM during a long operation: asked for, not acted on in the handler, so that the operation
 /// can undo what it began.
-///
 package enum Interruption {
     private static let signal = Atomic<CInt>(0)
 

@@ -269,7 +269,7 @@ void cfuse_unmount(const char *target, uint64_t device)
 {
     if (device == 0 || cfuse_mounted_device(target) != device) return;
     if (umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) == 0 || errno != EPERM) return;
-    pid_t child = fork();
+    pid_t child = _Fork(); /* which a handler may call, unlike fork */
     if (child == 0) {
         execlp("fusermount3", "fusermount3", "-u", "-z", "--", target, (char *)NULL);
         _exit(127);
