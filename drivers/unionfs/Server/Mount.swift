@@ -26,6 +26,7 @@ enum Assembly {
         if isWritable, let name = options.work {
             work = try openWork(name, beside: opened[0])
             try checkOutside(work, name, opened.dropFirst())
+            try take(opened[0].fd, opened[0].name)
             (opened[0].fd, work) = keepingTimes(upper: opened[0].fd, work: work, options)
             (work, inodes) = try prepare(work, name)
         }
@@ -83,33 +84,25 @@ enum Assembly {
                 throw Refusal("\(layer.name) and \(other) are the same directory: name each layer once")
             }
         }
-        guard options.upper != nil, !options.isReadOnly, let upper = layers.first else { return }
-        for lower in layers.dropFirst() {
-            for (one, other) in [(upper, lower), (lower, upper)]
-            where try contains(one.status.identity, parentsOf: other.fd) {
-                throw Refusal("\(other.name) lies in \(one.name): what is written would change a layer")
+        for layer in layers {
+            for above in try directoriesAbove(layer.fd) {
+                guard let outer = seen[above] else { continue }
+                throw Refusal("\(layer.name) lies in \(outer): layers must be separate directories")
             }
         }
     }
 
-    /// Whether a directory is one of those above another.
-    private static func contains(_ identity: FileStatus.Identity, parentsOf directory: CInt) throws -> Bool {
-        try walkUp(from: directory) { $0 == identity }
-    }
-
-    /// Goes from a directory to the root; whether `isEnd` said so of one of those above it.
-    private static func walkUp(
-        from directory: CInt,
-        _ isEnd: (FileStatus.Identity) -> Bool
-    ) throws -> Bool {
+    /// All directories that show another, up to the root of its mount: layers are read without what is mounted in them.
+    private static func directoriesAbove(_ directory: CInt) throws -> [FileStatus.Identity] {
         var current = try OwnedFD.duplicating(directory)
-        var last: FileStatus.Identity?
+        var status = try Files.status(of: directory)
+        var above: [FileStatus.Identity] = []
         while true {
             current = try Files.open("..", below: current.raw, CLINUX_O_PATH | O_DIRECTORY)
-            let here = try Files.status(of: current.raw).identity
-            if isEnd(here) { return true }
-            if here == last { return false }
-            last = here
+            let next = try Files.status(of: current.raw)
+            if next.identity == status.identity || next.mountID != status.mountID { return above }
+            above.append(next.identity)
+            status = next
         }
     }
 
@@ -121,10 +114,9 @@ enum Assembly {
         if status.device != upper.status.device {
             throw Refusal("workdir \(name) is on another file system than upperdir \(upper.name)")
         }
-        if status.identity == upper.status.identity
-            ? true
-            : try contains(upper.status.identity, parentsOf: fd)
-                || contains(status.identity, parentsOf: upper.fd)
+        if try status.identity == upper.status.identity
+            || directoriesAbove(fd).contains(upper.status.identity)
+            || directoriesAbove(upper.fd).contains(status.identity)
         {
             throw Refusal("workdir \(name) and upperdir \(upper.name) must be separate directories")
         }
@@ -137,8 +129,7 @@ enum Assembly {
         _ name: String,
         _ lowers: ArraySlice<(fd: CInt, status: FileStatus, name: String)>
     ) throws {
-        var above: Set<FileStatus.Identity> = [try Files.status(of: work).identity]
-        _ = try walkUp(from: work) { !above.insert($0).inserted }
+        let above = try [Files.status(of: work).identity] + directoriesAbove(work)
         if let lower = lowers.first(where: { above.contains($0.status.identity) }) {
             throw Refusal(
                 "workdir \(name) lies in lowerdir \(lower.name): what is written would change a layer"
@@ -146,9 +137,24 @@ enum Assembly {
         }
     }
 
+    /// Two mounts that write to one upper would not know what the other changes.
+    private static func take(_ upper: CInt, _ name: String) throws {
+        do throws(SystemError) {
+            try WorkDirectory.take(Files.open(".", below: upper, O_RDONLY | O_DIRECTORY))
+        } catch {
+            // Not every file system locks a directory; the workdir, of which there is one for each upper, is locked too.
+            if error.errno == .resourceBusy { throw Refusal("upperdir \(name) is in use by another mount") }
+        }
+    }
+
     private static func prepare(_ work: CInt, _ name: String) throws -> (CInt, InodeMap) {
         do {
             let stage = try WorkDirectory.open(work)
+            if !WorkDirectory.takesMarks(stage) {
+                throw Refusal(
+                    "workdir \(name) lies in a union, where no whiteout can be made: use directories outside of it"
+                )
+            }
             return (stage, try InodeMap(in: work))
         } catch let error as SystemError {
             let isBusy = error.errno == .resourceBusy

@@ -102,7 +102,13 @@ func leave(_ report: CInt, _ options: Options) {
 }
 
 do throws(Options.Wrong) {
-    let options = try Options(Array(CommandLine.arguments.dropFirst()))
+    let arguments = try (1..<max(1, Int(CommandLine.argc))).map { index throws(Options.Wrong) in
+        guard let word = CommandLine.unsafeArgv[index], let argument = String(validatingCString: word) else {
+            throw Options.Wrong("argument \(index) is not UTF-8: give its directories other names, or links")
+        }
+        return argument
+    }
+    let options = try Options(arguments)
     if options.wantsHelp {
         print(Options.usage)
     } else if options.wantsVersion {
