@@ -8,6 +8,10 @@ extension UnionFS {
     func shown(_ status: stat, of node: Node) -> stat {
         var status = status
         status.st_ino = ino_t(node.inode)
+        if mapsOwners {
+            status.st_uid = owners.users.shown(status.st_uid)
+            status.st_gid = owners.groups.shown(status.st_gid)
+        }
         node.size = Int64(status.st_size)
         if let directory = node.directory {
             // Of how many directories a merged one is the parent, only a full read would tell.
@@ -44,6 +48,10 @@ extension UnionFS {
         let node = try node(id)
         let sizes = valid & FUSE_SET_ATTR_SIZE != 0
         if sizes, new.st_size < 0 { throw Failure(EINVAL) }
+        // What is asked for is checked before anything comes up for it.
+        let uid = valid & FUSE_SET_ATTR_UID != 0 ? owners.users.disk(new.st_uid) : UInt32.max
+        let gid = valid & FUSE_SET_ATTR_GID != 0 ? owners.groups.disk(new.st_gid) : UInt32.max
+        guard let uid, let gid else { throw Failure(EINVAL) }
         try bringUp(node, keeping: sizes ? Int64(new.st_size) : .max)
         let place = try place(of: node)
         if sizes { try truncate(node, place, to: Int64(new.st_size), handle: handle) }
@@ -51,8 +59,6 @@ extension UnionFS {
         let times = valid & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME)
         let mode = valid & FUSE_SET_ATTR_MODE
         if owners != 0 || (!sizes && times == 0 && mode == 0) {
-            let uid = valid & FUSE_SET_ATTR_UID != 0 ? new.st_uid : UInt32.max
-            let gid = valid & FUSE_SET_ATTR_GID != 0 ? new.st_gid : UInt32.max
             try check(cfuse_chown(place.fd, place.name, uid, gid))
         }
         if mode != 0 { try check(cfuse_chmod(place.fd, place.name, new.st_mode & 0o7777)) }

@@ -208,10 +208,11 @@ extension UnionFS {
 
     /// Makes the caller the owner of what was made.
     func own(_ place: Place, below directory: Node, _ mode: mode_t, _ caller: Caller) throws(Failure) {
-        if caller.uid == ownUID, caller.gid == ownGID { return }
+        let owner = owners.disk(caller)
+        if owner.uid == ownUID, owner.gid == ownGID { return }
         let parent = try Place(descriptor(of: directory, layer: 0)).status()
-        let gid = parent.st_mode & S_ISGID != 0 ? UInt32.max : caller.gid
-        try check(cfuse_chown(place.fd, place.name, caller.uid, gid))
+        let gid = parent.st_mode & S_ISGID != 0 ? UInt32.max : owner.gid
+        try check(cfuse_chown(place.fd, place.name, owner.uid, gid))
         // The change of owner took them away.
         if mode & (S_ISUID | S_ISGID) != 0, mode & S_IFMT != S_IFDIR, mode & S_IFMT != S_IFLNK {
             try check(cfuse_chmod(place.fd, place.name, mode & 0o7777))

@@ -34,6 +34,8 @@ struct Options {
     var refusesResend = false
     /// A directory with the names of each layer's hard links, by the layer's own name.
     var links: String?
+    var owners = Owners()
+    private var squashesToRoot = false
     /// Renaming a directory that has content in a layer below is EXDEV, as on an overlay without redirects.
     var refusesDirectoryRename = false
     /// A /dev/fuse descriptor that somebody else mounted; then there is no mount point.
@@ -49,6 +51,8 @@ struct Options {
           -o OPTIONS  ro, rw, allow_other, default_permissions, fsname=NAME, nosuid, nodev, noexec, noatime,
                       strictatime, threads=N, nopassthrough, volatile (nothing is synced), layerform=aufs (overlay file systems'
                       marks are data), redirect_dir=off (renaming a directory of a lower layer is EXDEV),
+                      uidmapping=DISK:SHOWN:COUNT[:...], gidmapping=... (owners on the layers and in the union),
+                      squash_to_uid=ID, squash_to_gid=ID, squash_to_root (what all files show as their owner),
                       wait=sleep+look+beside (the ways to wait for a request: looking for more of them takes a
                       processor; beside is on that of the program that asks), spin=MICROSECONDS (to look at most),
                       norestart (a server that is killed is not replaced), noresend (a new server does not go on
@@ -87,6 +91,10 @@ struct Options {
             }
         }
         if wantsHelp || wantsVersion { return }
+        if squashesToRoot {
+            owners.users.squashed = owners.users.squashed ?? 0
+            owners.groups.squashed = owners.groups.squashed ?? 0
+        }
         try check(words)
     }
 
@@ -163,6 +171,18 @@ struct Options {
             }
             return number
         }
+        func id() throws(Wrong) -> UInt32 {
+            guard let id = UInt32(exactly: try number()), id < .max else {
+                throw Wrong("option \(key) needs an id, not \(value ?? "nothing")")
+            }
+            return id
+        }
+        func ranges() throws(Wrong) -> [OwnerMap.Range] {
+            guard let map = OwnerMap(try needed()) else {
+                throw Wrong("option \(key) needs DISK:SHOWN:COUNT[:...], not \(value ?? "nothing")")
+            }
+            return map.ranges
+        }
         switch key {
         case "lowerdir": lowers = Self.split(try needed(), at: ":", unescaping: true)
         case "upperdir": upper = Self.path(try needed())
@@ -201,8 +221,11 @@ struct Options {
             }
         case "device": device = CInt(clamping: try number())
         case "report": report = CInt(clamping: try number())
-        case "uidmapping", "gidmapping", "squash_to_root", "squash_to_uid", "squash_to_gid":
-            throw Wrong("option \(key) is not supported: map ids by an id-mapped mount")
+        case "uidmapping": owners.users.ranges = try ranges()
+        case "gidmapping": owners.groups.ranges = try ranges()
+        case "squash_to_uid": owners.users.squashed = try id()
+        case "squash_to_gid": owners.groups.squashed = try id()
+        case "squash_to_root": squashesToRoot = true
         default: break  // of mount(8), or of another file system like this one
         }
     }

@@ -24,6 +24,8 @@ final class UnionFS: @unchecked Sendable {
     /// Who makes files.
     let ownUID = geteuid()
     let ownGID = getegid()
+    var owners = Owners() { didSet { mapsOwners = !owners.areIdentity } }
+    private(set) var mapsOwners = false
     let tree = TreeLock()
     let tables = TableLock()
 

@@ -25,6 +25,9 @@ extension UnionFS {
         if isCapability, node.hasNoCapability { throw Failure(ENODATA) }
         let place = try place(of: node)
         let result = cfuse_getxattr(place.fd, place.name, attribute, buffer, size)
+        if mapsOwners, result > 0, let buffer, Owners.isList(attribute) {
+            owners.show(list: UnsafeMutableRawBufferPointer(start: buffer, count: result))
+        }
         if isCapability { node.hasNoCapability = result == -ENODATA }
         return try check(result)
     }
@@ -66,6 +69,25 @@ extension UnionFS {
         tree.write()
         defer { tree.unlock() }
         let node = try node(id)
+        guard mapsOwners, let value, Owners.isList(attribute) else {
+            return try setAttribute(of: node, attribute, value, size, flags)
+        }
+        try withUnsafeTemporaryAllocation(of: CChar.self, capacity: size) { (list) throws(Failure) in
+            let bytes = UnsafeMutableRawBufferPointer(list)
+            bytes.copyMemory(from: UnsafeRawBufferPointer(start: value, count: size))
+            // What is asked for is checked before anything comes up for it.
+            try owners.hide(list: bytes)
+            try setAttribute(of: node, attribute, list.baseAddress, size, flags)
+        }
+    }
+
+    private func setAttribute(
+        of node: Node,
+        _ attribute: UnsafePointer<CChar>,
+        _ value: UnsafePointer<CChar>?,
+        _ size: Int,
+        _ flags: CInt
+    ) throws(Failure) {
         try bringUp(node)
         let place = try place(of: node)
         node.directory?.defaultACL = -1

@@ -61,6 +61,7 @@ func serve(_ options: Options) {
         union.isVolatile = options.isVolatile
         union.countsAccesses = options.attributes.contains(.strictAccessTime)
         union.refusesDirectoryRename = options.refusesDirectoryRename
+        union.owners = options.owners
         var server = try Server(union, device: device, options)
         if connection.isDetached { try FuseMount.attach(device, options) }
         EndSignals.noteMount()

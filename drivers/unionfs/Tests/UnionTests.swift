@@ -23,7 +23,9 @@ struct UnionTests {
         ("-o lowerdir=file mnt", "lowerdir file"), ("-o lowerdir=lower file", "not a directory"),
         ("-o lowerdir=lower,upperdir=upper,workdir=work none", "mount point none"),
         ("-o lowerdir=lower,threads=x mnt", "threads"), ("-x mnt", "unknown option"),
-        ("-o lowerdir=lower,uidmapping=0:1:1 mnt", "uidmapping"), ("$'-olowerdir=\\xff' mnt", "not UTF-8"),
+        ("-o lowerdir=lower,uidmapping=0:1 mnt", "uidmapping"), ("$'-olowerdir=\\xff' mnt", "not UTF-8"),
+        ("-o lowerdir=lower,gidmapping=0:4294967295:1 mnt", "gidmapping"),
+        ("-o lowerdir=lower,squash_to_uid=-1 mnt", "squash_to_uid"),
         ("-o lowerdir=lower:lower/in mnt", "lies in"),
     ])
     func refusesWithOneLine(_ arguments: String, _ words: String) throws {
