@@ -65,6 +65,7 @@ package final class Benchmark {
     /// What fails on one driver is in the report and stops no other. Call once, before the process has other threads.
     package func run() throws -> Report {
         let start = Meter.now()
+        LeftBehind.adopt()
         var report = try Scratch.with(below: options.directory, drivers) { try measure(in: $0) }
         report.duration = Meter.now() - start
         return report

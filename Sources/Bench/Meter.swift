@@ -10,24 +10,35 @@ struct Meter {
     let companions: [pid_t]
 
     /// - Parameter companion: it may have started the one that serves.
-    init(companion: pid_t? = nil) { companions = companion.map { [$0] + Self.children(of: $0) } ?? [] }
+    init(companion: pid_t? = nil) {
+        companions = companion.map { [$0] + Self.children(of: "\($0)") } ?? []
+    }
 
-    private static func children(of process: pid_t) -> [pid_t] {
-        let bytes = try? Files.contents("/proc/\(process)/task/\(process)/children", limit: 4096)
-        return String(decoding: bytes ?? [], as: UTF8.self).split(separator: " ").compactMap { pid_t($0) }
+    /// The children of a process, by proc_pid_task(5); none where the kernel does not list them.
+    static func children(of process: String) -> [pid_t] {
+        threads(of: process).flatMap { words(of: "\($0)/children").compactMap { pid_t($0) } }
+    }
+
+    private static func threads(of process: String) -> [String] {
+        let path = "/proc/\(process)/task"
+        guard let directory = try? Files.openDirectory(path), let threads = try? Files.list(directory.raw)
+        else {
+            return []
+        }
+        return threads.map { "\(path)/\($0.name.printable)" }
     }
 
     func sample(_ body: () throws -> Void) throws -> Sample {
-        let before = counters()
+        // To read the files of /proc takes time itself, which is not to count.
+        var sample = Sample(value: 0, cpu: -served(), written: -written())
+        sample.cpu -= own()
         let start = Self.now()
         try body()
-        let end = Self.now()
-        let after = counters()
-        return Sample(
-            value: end - start,
-            cpu: after.cpu - before.cpu,
-            written: after.written - before.written
-        )
+        sample.value = Self.now() - start
+        sample.cpu += own()
+        sample.cpu += served()
+        sample.written += written()
+        return sample
     }
 
     /// CLOCK_MONOTONIC in nanoseconds.
@@ -37,16 +48,16 @@ struct Meter {
         return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
     }
 
-    private func counters() -> (cpu: Int64, written: Int64) {
+    private func own() -> Int64 {
         var usage = rusage()
         getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
-        var cpu = Self.cpu(usage)
-        var written = Self.written(by: "self")
-        for companion in companions {
-            cpu += Self.cpu(of: companion)
-            written += Self.written(by: "\(companion)")
-        }
-        return (cpu, written)
+        return Self.cpu(usage)
+    }
+
+    private func served() -> Int64 { companions.reduce(Int64(0)) { $0 + Self.cpu(of: $1) } }
+
+    private func written() -> Int64 {
+        companions.reduce(Self.written(by: "self")) { $0 + Self.written(by: "\($1)") }
     }
 
     /// User and system time in nanoseconds.
@@ -57,16 +68,24 @@ struct Meter {
         return nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime)
     }
 
-    /// As `cpu`, by proc_pid_stat(5): in ticks, so to 10 ms.
+    /// As `cpu`: the first number of each thread's schedstat, or where the kernel has none, in ticks by proc_pid_stat(5).
     private static func cpu(of process: pid_t) -> Int64 {
-        guard let bytes = try? Files.contents("/proc/\(process)/stat", limit: 4096) else { return 0 }
+        let exact = threads(of: "\(process)").compactMap { words(of: "\($0)/schedstat").first }
+        if !exact.isEmpty { return exact.reduce(0) { $0 + (Int64($1) ?? 0) } }
         // The program's name stands in parentheses and may hold anything.
-        let fields =
-            String(decoding: bytes, as: UTF8.self).split(separator: ")").last?.split(separator: " ") ?? []
+        let fields = words(of: "/proc/\(process)/stat", after: ")")
         guard fields.count > 12, let user = Int64(fields[11]), let system = Int64(fields[12]) else {
             return 0
         }
         return (user + system) * (1_000_000_000 / Int64(sysconf(CInt(_SC_CLK_TCK))))
+    }
+
+    /// The words of a file of /proc, from its last `mark` on; none where it cannot be read.
+    private static func words(of path: String, after mark: Character? = nil) -> [Substring] {
+        guard let bytes = try? Files.contents(FilePath(path), limit: 1 << 20) else { return [] }
+        let text = String(decoding: bytes, as: UTF8.self)
+        let rest = mark.flatMap { text.lastIndex(of: $0) }.map { text[text.index(after: $0)...] } ?? text[...]
+        return rest.split(whereSeparator: { $0 == " " || $0 == "\n" })
     }
 
     /// What a process wrote, by `write_bytes` of proc_pid_io(5).

@@ -19,14 +19,17 @@ struct Program: Sendable {
     /// Runs it to its end; anything but exit status 0 is an error with the first line it wrote.
     @discardableResult
     func run(_ arguments: [String]) throws -> Outcome {
+        let left = LeftBehind()
         let running = try start(arguments)
-        let outcome = try running.wait()
+        var outcome = try running.wait()
+        left.add(to: &outcome.sample)
         if outcome.status != 0 { throw failure(arguments, outcome) }
         return outcome
     }
 
     /// Runs it `count` times at once, until the last has ended.
     func run(_ arguments: [String], atOnce count: Int) throws -> Sample {
+        let left = LeftBehind()
         let start = Meter.now()
         var running: [Running] = []
         var firstError: (any Error)?
@@ -42,8 +45,9 @@ struct Program: Sendable {
                 total.written += outcome.sample.written
             } catch { firstError = firstError ?? error }
         }
-        if let firstError { throw firstError }
         total.value = Meter.now() - start
+        left.add(to: &total)
+        if let firstError { throw firstError }
         return total
     }
 
