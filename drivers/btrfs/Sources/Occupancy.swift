@@ -16,32 +16,48 @@ struct Occupancy {
     private var extents: Set<UInt64> = []
     private var inodeIsOwn = false
 
-    /// Reads the items of a subvolume.
+    /// Reads the items of a subvolume, and of those in it.
     ///
     /// - Parameters:
     ///   - transaction: what was written by later ones is its own; `nil` for a subvolume that began empty.
     ///   - countsShared: else the leaves that it took over are not read.
     init(of subvolume: CInt, after transaction: UInt64?, countsShared: Bool) throws(SystemError) {
         let first = transaction.map { $0 + 1 } ?? 0
-        var occupancy = Self()
-        try TreeSearch(subvolume).forEach(
-            from: .first,
-            to: .last,
-            since: countsShared ? 0 : first,
-            into: SearchBuffer(byteCount: 256 << 10)
-        ) { key, data throws(SystemError) in
+        let since = countsShared ? 0 : first
+        let buffer = SearchBuffer(byteCount: 256 << 10)
+        try read(TreeSearch(subvolume), since: since, ownFrom: first, buffer)
+        var pending = [try Subvolume.info(subvolume).id]
+        while let id = pending.popLast() {
+            for nested in try Subvolume.nested(in: id, on: subvolume) {
+                do throws(SystemError) {
+                    try read(TreeSearch(subvolume, tree: nested.id), since: since, ownFrom: first, buffer)
+                } catch {
+                    // Deleted meanwhile.
+                    if error.errno != .noSuchFileOrDirectory { throw error }
+                }
+                pending.append(nested.id)
+            }
+        }
+    }
+
+    private mutating func read(
+        _ tree: TreeSearch,
+        since: UInt64,
+        ownFrom first: UInt64,
+        _ buffer: SearchBuffer
+    ) throws(SystemError) {
+        try tree.forEach(from: .first, to: .last, since: since, into: buffer) {
+            key,
+            data throws(SystemError) in
             switch Int32(key.type) {
             case BTRFS_INODE_ITEM_KEY:
-                occupancy.inodeIsOwn = try data.integer(at: 8, UInt64.self) >= first
-                if occupancy.inodeIsOwn { occupancy.own.inodes += 1 }
-            case BTRFS_EXTENT_DATA_KEY: try occupancy.add(data, ownFrom: first)
+                inodeIsOwn = try data.integer(at: 8, UInt64.self) >= first
+                if inodeIsOwn { own.inodes += 1 }
+            case BTRFS_EXTENT_DATA_KEY: try add(data, ownFrom: first)
             default: break
             }
         }
-        self = occupancy
     }
-
-    private init() {}
 
     private mutating func add(_ data: ItemData, ownFrom first: UInt64) throws(SystemError) {
         let isInline = try data.integer(at: 20, UInt8.self) == UInt8(BTRFS_FILE_EXTENT_INLINE)

@@ -140,6 +140,26 @@ struct BtrfsDriverTests {
         #expect(try driver.sharedBytes(base) == 0)
     }
 
+    /// Which a container makes in its layer; what two of them have in common counts once.
+    @Test func usageHasNestedSubvolumes() throws {
+        let base = try driver.sealedLayer {
+            try write(String(repeating: "x", count: 1 << 20), "big", below: $0)
+        }
+        let id = LayerID.random()
+        try driver.prepare(id, over: LayerChain([base]), options: LayerOptions())
+        try driver.change(id) { tree in
+            try Subvolume.create("one", below: tree)
+            let one = try Subvolume.open("one", below: tree)
+            try write(String(repeating: "y", count: 512 << 10), "file", below: one.raw)
+            try Subvolume.snapshot(one.raw, as: "two", below: one.raw)
+            // Nothing of this is the layer's own.
+            try Subvolume.snapshot(tree, as: "whole", below: tree)
+        }
+        #expect(try driver.usage(id).bytes == 512 << 10)
+        #expect(try driver.sharedBytes(id) == 1 << 20)
+        try driver.remove(id)
+    }
+
     /// Content that differs where nothing else does, in files that are large enough for a short cut.
     @Test func contentOfLargeFiles() throws {
         let size = 1 << 20
