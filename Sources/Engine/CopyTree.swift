@@ -51,7 +51,8 @@ struct CopySource {
 
     /// The entries, with `target` as the path of the source itself.
     func entries(as target: TreePath, owner: @escaping CopiedOwner) -> RenamedEntries {
-        let stream = ChangeStream(changes, label: label)
+        // A file that is asked for by its name and gone is an error.
+        let stream = ChangeStream(changes, label: label, mayChange: isDirectory)
         return RenamedEntries(
             stream,
             as: target,

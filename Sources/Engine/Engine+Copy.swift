@@ -90,7 +90,7 @@ extension Engine {
             let tree = SharedFD(try OwnedFD.duplicating(container.root))
             let changes = try TreeComparison.changes(parent: nil, tree: tree.raw)
             let set = ChangeSet(changes: changes, tree: tree, form: PlainForm())
-            let entries = ChangeStream(set, label: "container \(name)")
+            let entries = ChangeStream(set, label: "container \(name)", mayChange: true)
             try Self.write(OwnedEntries(entries, owner: container.ids.inside), to: output)
         }
     }

@@ -9,13 +9,14 @@ import SystemPackage
 /// The changes of a layer as entries of a layer, which give the same tree again when they are applied over the parent.
 ///
 /// Entries come in path order, so directories before what is in them; a deletion is a whiteout. The first listed path
-/// of a file of several names carries it, the others are hard links to that. A file that changes while it is read is
-/// an error: an entry has exactly the size that it announced.
+/// of a file of several names carries it, the others are hard links to that. An entry has exactly the size that it
+/// announced, so a file that changes while it is read is an error, unless that is expected.
 package final class ChangeStream: LayerEntrySource {
     package let label: String
     private let changes: [Change]
     private let tree: SharedFD
     private let form: any TreeForm
+    private let mayChange: Bool
     private var position = 0
     /// Directories on the way to the last entry, the lowest last.
     private var open: [(path: TreePath, fd: SharedFD)] = []
@@ -33,8 +34,11 @@ package final class ChangeStream: LayerEntrySource {
         var device: DeviceNumber
     }
 
-    package init(_ changes: ChangeSet, label: String) {
+    /// - Parameter mayChange: whether somebody changes the tree meanwhile: what is gone is left out, and zeros are read
+    ///   in place of what a file has lost.
+    package init(_ changes: ChangeSet, label: String, mayChange: Bool = false) {
         self.label = label
+        self.mayChange = mayChange
         self.changes = changes.changes
         tree = changes.tree
         form = changes.form
@@ -42,13 +46,24 @@ package final class ChangeStream: LayerEntrySource {
 
     package func next() throws -> LayerEntry? {
         current = nil
-        guard position < changes.count else { return nil }
-        let change = changes[position]
-        position += 1
-        return try doing("read \(label), \(change.path)") { try entry(for: change) }
+        while position < changes.count {
+            let change = changes[position]
+            position += 1
+            let found = try doing("read \(label), \(change.path)") { () throws -> LayerEntry? in
+                do {
+                    return try entry(for: change)
+                } catch let error as SystemError where mayChange && error.meansGone {
+                    return nil
+                }
+            }
+            if let found { return found }
+            if !mayChange { throw changed(change.path) }
+        }
+        return nil
     }
 
-    private func entry(for change: Change) throws -> LayerEntry {
+    /// `nil` for what is not there any more.
+    private func entry(for change: Change) throws -> LayerEntry? {
         let path = change.path
         if path.name.bytes.starts(with: ".wh.".utf8) {
             throw StorageError(
@@ -60,7 +75,7 @@ package final class ChangeStream: LayerEntrySource {
         if change.kind == .deleted { return LayerEntry(path: path, kind: .whiteout) }
         let directory = try openParent(of: path)
         let name: TreePath = path.isRoot ? "." : path.name
-        guard let status = try Files.status(name, below: directory) else { throw changed(path) }
+        guard let status = try Files.status(name, below: directory) else { return nil }
         if status.isWhiteoutDevice || form.isWhiteout(status, named: name) {
             throw StorageError(
                 .invalid,
@@ -68,11 +83,22 @@ package final class ChangeStream: LayerEntrySource {
                 remedy: "remove it in the container"
             )
         }
-        if status.kind != .directory, status.links > 1 {
-            let key = FileKey(inode: status.inode, device: status.device)
-            if let first = linked[key] { return describe(path, .hardLink(target: first), status, []) }
-            linked[key] = path
+        let hasOthers = status.kind != .directory && status.links > 1
+        let key = FileKey(inode: status.inode, device: status.device)
+        if hasOthers, let first = linked[key] {
+            return describe(path, .hardLink(target: first), status, [])
         }
+        let found = try entry(path, name, below: directory, status)
+        if hasOthers, found != nil { linked[key] = path }
+        return found
+    }
+
+    private func entry(
+        _ path: TreePath,
+        _ name: TreePath,
+        below directory: CInt,
+        _ status: FileStatus
+    ) throws -> LayerEntry? {
         if status.kind == .regular { return try openRegular(path, name, below: directory) }
         if status.kind == .directory { return try openDirectory(path, name, below: directory, status) }
         let attributes = try form.attributes(of: name, below: directory)
@@ -113,10 +139,11 @@ package final class ChangeStream: LayerEntrySource {
     }
 
     /// Everything that is said of a regular file comes from one open file.
-    private func openRegular(_ path: TreePath, _ name: TreePath, below directory: CInt) throws -> LayerEntry {
+    private func openRegular(_ path: TreePath, _ name: TreePath, below directory: CInt) throws -> LayerEntry?
+    {
         let file = SharedFD(try Files.open(name, below: directory, O_RDONLY | O_NOFOLLOW | O_NONBLOCK))
         let status = try Files.status(of: file.raw)
-        guard status.kind == .regular else { throw changed(path) }
+        guard status.kind == .regular else { return nil }
         current = (path, file, status)
         return describe(path, .regular(size: status.size), status, try form.attributes(of: file.raw))
     }
@@ -165,9 +192,14 @@ package final class ChangeStream: LayerEntrySource {
                 let count = try system("read") {
                     pread(current.fd.raw, buffer.baseAddress, wanted, Int(offset))
                 }
-                if count == 0 { throw changed(current.path) }
-                try body(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
-                offset += Int64(count)
+                if count == 0 {
+                    if !mayChange { throw changed(current.path) }
+                    UnsafeMutableRawBufferPointer(rebasing: buffer[..<wanted])
+                        .initializeMemory(as: UInt8.self, repeating: 0)
+                }
+                let given = count == 0 ? wanted : count
+                try body(UnsafeRawBufferPointer(rebasing: buffer[..<given]))
+                offset += Int64(given)
             }
         }
     }
@@ -182,7 +214,7 @@ package final class ChangeStream: LayerEntrySource {
                 size: size,
                 blocks: current.status.blocks
             )
-            if copied != size { throw changed(current.path) }
+            if copied != size, !mayChange { throw changed(current.path) }
         }
     }
 }

@@ -131,7 +131,7 @@ private final class TwoTreeWalk {
         if let scope {
             names = try self.names(in: scope)
         } else {
-            let tree = try Files.sortedList(treeStack.top).map(\.name)
+            let tree = try listTree()
             let parent = try hasParent ? Files.sortedList(parentStack?.top ?? -1).map(\.name) : []
             names = pair(parent, tree)
         }
@@ -204,10 +204,13 @@ private final class TwoTreeWalk {
         guard let old else { return try add(new, path, kind: .added) }
         if old.status.kind != new.status.kind { return try add(new, path, kind: .modified) }
         let isUntouched = record?.isUntouched(path, new.status) ?? false
-        let isChanged = try !isUntouched && differ(old, new)
+        let difference = try isUntouched ? false : differ(old, new)
+        guard let isChanged = difference, try new.status.kind != .directory || push(new) else {
+            changes.append(Change(.deleted, path))
+            return true
+        }
         if new.status.kind == .directory {
             try parentStack?.push(pair.name)
-            try treeStack.push(pair.name)
             let scope = frames[frame].scope.flatMap { scope in
                 // Another directory in the place of the old one.
                 old.status.inode != new.status.inode ? nil : scope.names[pair.name] ?? ComparisonScope()
@@ -223,17 +226,54 @@ private final class TwoTreeWalk {
         return isChanged
     }
 
+    // MARK: A tree that somebody changes meanwhile
+
+    /// Whether the two differ; `nil` if the new one is gone.
+    private func differ(_ old: EntryComparison.Place, _ new: EntryComparison.Place) throws -> Bool? {
+        do {
+            return try differNow(old, new)
+        } catch let error as SystemError where error.meansGone {
+            let now = try Files.status(new.name, below: new.directory)
+            if now?.inode == new.status.inode, now?.kind == new.status.kind { throw error }
+            return nil
+        }
+    }
+
     /// Another name, say, changes nothing of a large file that would have to be read.
-    private func differ(_ old: EntryComparison.Place, _ new: EntryComparison.Place) throws -> Bool {
+    private func differNow(_ old: EntryComparison.Place, _ new: EntryComparison.Place) throws -> Bool {
         guard let linked else { return try comparison.differ(old, new) }
         if try comparison.differ(old, new, trustingContent: true) { return true }
         return try !linked.shareContent(old.status, new.status) && comparison.differ(old, new)
     }
 
+    /// Goes down into a directory of the tree; false if it is gone.
+    private func push(_ directory: EntryComparison.Place) throws(SystemError) -> Bool {
+        do throws(SystemError) {
+            try treeStack.push(directory.name)
+            return true
+        } catch {
+            if error.meansGone { return false }
+            throw error
+        }
+    }
+
+    /// The names in the tree's directory, none if that is gone.
+    private func listTree() throws(SystemError) -> [TreePath] {
+        do throws(SystemError) {
+            return try Files.sortedList(treeStack.top).map(\.name)
+        } catch {
+            if error.meansGone { return [] }
+            throw error
+        }
+    }
+
     /// Lists what the parent has not, or has as something else, with all that is in it.
     private func add(_ new: EntryComparison.Place, _ path: TreePath, kind: Change.Kind) throws -> Bool {
         if new.status.kind == .directory {
-            try treeStack.push(new.name)
+            guard try push(new) else {
+                if kind == .modified { changes.append(Change(.deleted, path)) }
+                return kind == .modified
+            }
             try enter(path, hasParent: false, kind: kind, isListed: true, nil)
             return false
         }

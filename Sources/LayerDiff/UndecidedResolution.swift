@@ -71,10 +71,8 @@ private struct Resolution {
         do throws(SystemError) {
             return try Files.openBeneath(path, in: parentRoot, O_RDONLY | O_DIRECTORY)
         } catch {
-            switch error.errno {
-            case .noSuchFileOrDirectory, .notDirectory, .tooManySymbolicLinkLevels: return nil
-            default: throw error
-            }
+            if error.meansGone { return nil }
+            throw error
         }
     }
 

@@ -16,6 +16,14 @@ package struct SystemError: Error, Sendable, CustomStringConvertible {
         self.errno = errno
     }
 
+    /// Whether what was named is not there, or no longer what it was: no directory, or a symlink now.
+    package var meansGone: Bool {
+        switch errno {
+        case .noSuchFileOrDirectory, .notDirectory, .tooManySymbolicLinkLevels, .staleNFSFileHandle: true
+        default: false
+        }
+    }
+
     package var description: String {
         "\(operation)\(path.map { " \($0)" } ?? ""): \(errno)"
     }

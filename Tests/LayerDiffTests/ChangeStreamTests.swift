@@ -5,18 +5,24 @@ import Glibc
 import LayerDiff
 import LinuxSys
 import Storage
+import Synchronization
 import TestGates
 import Testing
 
 /// Changes as a layer: applied over the parent they give the tree again.
 @Suite(.requires(.root, .overlay, .deviceNodes))
 struct ChangeStreamTests {
-    private func stream(_ parent: CInt?, _ tree: OneTree) throws -> ChangeStream {
+    private func stream(
+        _ parent: CInt?,
+        _ tree: OneTree,
+        mayChange: Bool = false
+    ) throws -> ChangeStream {
         let changes = try TreeComparison.changes(parent: parent, tree: tree.fd.raw)
         let shared = SharedFD(OwnedFD(adopting: dup(tree.fd.raw)))
         return ChangeStream(
             ChangeSet(changes: changes, tree: shared, form: PlainForm()),
-            label: "changes of the test"
+            label: "changes of the test",
+            mayChange: mayChange
         )
     }
 
@@ -116,6 +122,98 @@ struct ChangeStreamTests {
         try system("mknod") { clinux_mknodat(tree.fd.raw, "gone", FileKind.characterDevice.formatBits, 0, 0) }
         let error = try refusal(of: tree)
         #expect(error?.code == .invalid && error?.message.contains("/gone") == true)
+    }
+
+    private static let busy: [TreeItem] = [
+        .file("a", "linked"), .link("b", to: "a"), .directory("d"), .file("d/x"), .file("e", "twelve bytes"),
+        .directory("f"), .file("g"),
+    ]
+
+    /// What is taken away once it is known that it is there.
+    private func takeAway(from tree: OneTree) throws {
+        for name in ["a", "g", "f"] { try Files.removeTree(TreePath(cleaning: name), below: tree.fd.raw) }
+        try Files.removeTree("d", below: tree.fd.raw)
+        try tree.apply([.symlink("d", to: "e"), .file("f", "a file now")])
+        let file = try Files.open("e", below: tree.fd.raw, O_WRONLY)
+        #expect(ftruncate(file.raw, 6) == 0)
+    }
+
+    @Test
+    func whatIsGoneMeanwhileIsLeftOut() throws {
+        let tree = try OneTree(Self.busy)
+        let stream = try stream(nil, tree, mayChange: true)
+        try takeAway(from: tree)
+        var found: [String] = []
+        while let entry = try stream.next() {
+            var content: [UInt8] = []
+            try stream.readContent { content += $0 }
+            found.append("\(entry.path) \(entry.kind) \(String(decoding: content, as: UTF8.self))")
+        }
+        #expect(
+            found == [
+                "/ directory ", "/b regular(size: 6) linked", "/d symlink(target: [101]) ",
+                "/e regular(size: 6) twelve", "/f regular(size: 10) a file now",
+            ]
+        )
+    }
+
+    @Test
+    func aFileThatLosesContentIsFilledWithZeros() throws {
+        let tree = try OneTree([.file("e", "twelve bytes")])
+        for mayChange in [true, false] {
+            let stream = try stream(nil, tree, mayChange: mayChange)
+            while let entry = try stream.next(), entry.path.isRoot {}
+            let file = try Files.open("e", below: tree.fd.raw, O_WRONLY)
+            let size = try Files.status(of: file.raw).size
+            #expect(ftruncate(file.raw, Int(size / 2)) == 0)
+            var content: [UInt8] = []
+            if mayChange {
+                try stream.readContent { content += $0 }
+                #expect(content == Array("twelve".utf8) + [UInt8](repeating: 0, count: 6))
+            } else {
+                #expect(throws: StorageError.self) { try stream.readContent { content += $0 } }
+            }
+        }
+    }
+
+    @Test
+    func whatIsGoneFromAStillTreeIsAnError() throws {
+        let tree = try OneTree(Self.busy)
+        let stream = try stream(nil, tree)
+        try takeAway(from: tree)
+        let error = #expect(throws: StorageError.self) { while try stream.next() != nil {} }
+        #expect(error?.message.contains("/a: it was changed while it was read") == true)
+    }
+
+    /// While another thread makes, moves and removes what is in it.
+    @Test
+    func aTreeThatIsBusyIsRead() throws {
+        let parent = try OneTree(Self.busy)
+        let tree = try copy(of: parent)
+        let isOver = Atomic(false)
+        let directory = tree.fd.raw
+        let thread = try Thread {
+            var number = 0
+            while !isOver.load(ordering: .relaxed) {
+                number += 1
+                let (old, new) = ("n\(number % 7)", "m\(number % 5)")
+                try? Files.makeDirectory(old, below: directory)
+                try? Files.makeDirectory("\(old)/in", below: directory)
+                _ = try? Files.open("\(old)/in/file", below: directory, O_WRONLY | O_CREAT, mode: 0o600)
+                try? Files.rename(old, below: directory, to: new, below: directory)
+                try? Files.removeTree(TreePath(cleaning: new), below: directory)
+                try? Files.removeTree("d", below: directory)
+                try? Files.makeDirectory("d", below: directory)
+            }
+        }
+        defer {
+            isOver.store(true, ordering: .relaxed)
+            thread.join()
+        }
+        for round in 0..<300 {
+            let stream = try stream(round % 2 == 0 ? nil : parent.fd.raw, tree, mayChange: true)
+            while try stream.next() != nil { try stream.readContent { _ in } }
+        }
     }
 
     private func refusal(of tree: OneTree) throws -> StorageError? {
