@@ -63,12 +63,13 @@ extension Engine {
         return try LayerStream(source: DescriptorSource(file), options: options)
     }
 
-    /// The changes of a layer as a layer tar.
+    /// The changes of a layer as a layer tar; of a container that runs, what is there as it is read.
     package func writeLayer(_ text: String, to file: SharedFD) throws {
         let id = try layerID(text)
+        let isContainers = try layers.layer(id).kind == .container
         let sink = OutputSink(file)
         let tee = TarTee(
-            ChangeStream(try layers.changes(id), label: "layer \(id)"),
+            ChangeStream(try layers.changes(id), label: "layer \(id)", mayChange: isContainers),
             sink: sink
         )
         while try tee.next() != nil {}
