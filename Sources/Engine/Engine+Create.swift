@@ -48,7 +48,7 @@ extension Engine {
         let chain = try layers(of: image, driver: driver)
         let below = try layers.initLayer(over: chain, driver: driver, entries: InitLayer.entries(over:))
         let lock = try lock(id)
-        var prepared = try layers.prepare(
+        let prepared = try layers.prepare(
             over: below,
             driver: driver,
             size: try Self.layerSize(options.storageOptions)
@@ -68,8 +68,8 @@ extension Engine {
         )
         do {
             let directory = try makeDirectory(of: record)
-            try insert(&record, &prepared, isNamed: options.name != nil)
-            return HeldContainer(record: record, lock: lock, layer: prepared.held, directory: directory)
+            try insert(&record, prepared, isNamed: options.name != nil)
+            return HeldContainer(record: record, lock: lock, layer: prepared.end(), directory: directory)
         } catch {
             try? Files.removeTree(root.containerPath(id))
             root.removeLock(id)
@@ -165,7 +165,7 @@ extension Engine {
 
     private func insert(
         _ record: inout ContainerRecord,
-        _ prepared: inout PreparedLayer,
+        _ prepared: borrowing PreparedLayer,
         isNamed: Bool
     ) throws {
         for attempt in 0... {

@@ -23,7 +23,7 @@ package final class HeldLayer: Sendable {
     }
 }
 
-/// A writable layer that no row names yet: dropped without `insertRow`, it is removed again.
+/// A writable layer that no row names yet: dropped before `end`, it is removed again, unless it has its row.
 package struct PreparedLayer: ~Copyable {
     /// The layer with its lock; good beyond the life of this value once the row is there.
     package let held: HeldLayer
@@ -31,7 +31,7 @@ package struct PreparedLayer: ~Copyable {
     private let kind: LayerRow.Kind
     /// Keeps the layer below until our row names it.
     private let parentLock: HeldLock?
-    private var isRecorded = false
+    private var isKept = false
 
     init(_ held: HeldLayer, _ store: LayerStore, kind: LayerRow.Kind, parentLock: HeldLock?) {
         self.held = held
@@ -43,9 +43,7 @@ package struct PreparedLayer: ~Copyable {
     package var id: LayerID { held.id }
 
     /// Writes the layer's row, in the transaction of whatever the layer is for.
-    ///
-    /// From here on it stays; if the transaction fails, recovery takes the layer away.
-    package mutating func insertRow(in transaction: Transaction) throws {
+    package func insertRow(in transaction: Transaction) throws {
         let row = LayerRow(
             id: held.id,
             driver: held.driver,
@@ -54,14 +52,18 @@ package struct PreparedLayer: ~Copyable {
             isSealed: false
         )
         try row.insert(in: transaction)
-        isRecorded = true
     }
 
     /// Ends the preparation, after the transaction: the layer below is no longer held, the row keeps it.
-    package consuming func end() -> HeldLayer { held }
+    package consuming func end() -> HeldLayer {
+        isKept = true
+        return held
+    }
 
     deinit {
-        if !isRecorded { store.discard(held) }
+        if isKept { return }
+        // A transaction may take place although its end was reported as a failure. If that cannot be told, recovery does.
+        if let row = try? store.hasRow(held.id), !row { store.discard(held) }
     }
 }
 
@@ -107,6 +109,8 @@ extension LayerStore {
             return PreparedLayer(held, self, kind: kind, parentLock: parentLock)
         }
     }
+
+    fileprivate func hasRow(_ id: LayerID) throws -> Bool { try root.database.layer(id) != nil }
 
     /// Takes the lock of an existing layer.
     ///

@@ -11,9 +11,10 @@ extension LayerStore {
     package func createPlain(over parent: LayerID?, driver name: String, size: Int64? = nil) throws -> LayerID
     {
         let chain = try sealedChain(parent, driver: name)
-        var prepared = try prepare(kind: .plain, over: chain, driver: name, size: size)
+        let prepared = try prepare(kind: .plain, over: chain, driver: name, size: size)
         let id = prepared.id
         try root.database.transaction(durable: isDurable) { try prepared.insertRow(in: $0) }
+        _ = prepared.end()
         return id
     }
 

@@ -92,18 +92,19 @@ struct MixedUseTests {
                 try image.record(name, in: $0)
             }
             let base = try store.initLayer(over: chain, driver: "overlay2") { _ in [] }
-            var prepared = try store.prepare(over: base, driver: "overlay2")
+            let prepared = try store.prepare(over: base, driver: "overlay2")
             try store.root.database.transaction(durable: false) { transaction in
                 try prepared.insertRow(in: transaction)
                 try insertContainer("c-\(prepared.id)", layer: prepared.id, "overlay2", in: transaction)
             }
-            try write("file", "\(worker)-\(round)", in: try store.mount(prepared.held, .readWrite))
-            _ = try store.commit(prepared.id) { _, _ in }
+            let held = prepared.end()
+            try write("file", "\(worker)-\(round)", in: try store.mount(held, .readWrite))
+            _ = try store.commit(held.id) { _, _ in }
             try store.root.database.transaction(durable: false) { transaction in
-                try transaction.run("DELETE FROM containers WHERE layer = ?", [.text(prepared.id.rawValue)])
-                try store.deleteRow(prepared.id, in: transaction)
+                try transaction.run("DELETE FROM containers WHERE layer = ?", [.text(held.id.rawValue)])
+                try store.deleteRow(held.id, in: transaction)
             }
-            store.discard(prepared.held)
+            store.discard(held)
         }
     }
 

@@ -47,7 +47,7 @@ struct PruneTests {
         let store = try fixture.open()
         let chain = try load(store, try TestImage.sample(), as: "one")
         let base = try store.initLayer(over: chain, driver: "overlay2") { _ in [] }
-        var prepared = try store.prepare(over: base, driver: "overlay2")
+        let prepared = try store.prepare(over: base, driver: "overlay2")
         try store.root.database.transaction(durable: false) { try prepared.insertRow(in: $0) }
         let held = prepared.end()
         try forget(store, "one")
@@ -188,13 +188,14 @@ struct CheckTests {
         let store = try fixture.open()
         let image = try TestImage.sample()
         let chain = try store.materialise(image.sources, driver: "overlay2")
-        var prepared = try store.prepare(over: chain, driver: "overlay2")
+        let prepared = try store.prepare(over: chain, driver: "overlay2")
         try store.root.database.transaction(durable: false) { try prepared.insertRow(in: $0) }
+        let held = prepared.end()
         try Files.replace(layerPath(fixture, chain.ids[0], "etc/passwd"), with: [], durable: false)
         let findings = try store.check(isRepairing: true, source: blob(of: image))
         #expect(findings.first?.problem == .wrongContent && findings.first?.isRepaired == false)
         #expect(try store.chain(of: image.chainID, driver: "overlay2") == chain)
-        withExtendedLifetime(prepared.held) {}
+        withExtendedLifetime(held) {}
     }
 
     @Test func unnamedDataIsNamedAndRemoved() throws {
