@@ -2,6 +2,7 @@
 
 import CFuse
 import Glibc
+import LinuxSys
 
 extension UnionFS {
     /// A layer's attributes as the union shows them.
@@ -42,7 +43,15 @@ extension UnionFS {
     }
 
     /// SETATTR: everything that is not to be changed keeps its value; what is below comes up first.
-    func setAttributes(_ id: UInt64, _ new: stat, _ valid: CInt, handle: UInt64?) throws(Failure) -> stat {
+    ///
+    /// - Parameter process: who asks.
+    func setAttributes(
+        _ id: UInt64,
+        _ new: stat,
+        _ valid: CInt,
+        handle: UInt64?,
+        process: pid_t
+    ) throws(Failure) -> stat {
         tree.write()
         defer { tree.unlock() }
         let node = try node(id)
@@ -52,6 +61,7 @@ extension UnionFS {
         let uid = valid & FUSE_SET_ATTR_UID != 0 ? owners.users.disk(new.st_uid) : UInt32.max
         let gid = valid & FUSE_SET_ATTR_GID != 0 ? owners.groups.disk(new.st_gid) : UInt32.max
         guard let uid, let gid else { throw Failure(EINVAL) }
+        if valid & Self.settable == 0 { try checkOwner(node, process) }
         try bringUp(node, keeping: sizes ? Int64(new.st_size) : .max)
         let place = try place(of: node)
         if sizes { try truncate(node, place, to: Int64(new.st_size), handle: handle) }
@@ -76,6 +86,23 @@ extension UnionFS {
             )
         }
         return try attributes(of: node)
+    }
+
+    private static let settable =
+        FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID | FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_ATIME
+        | FUSE_SET_ATTR_MTIME
+
+    /// A change of nothing takes set-id bits away: the kernel asks for it before somebody writes, and in the name of
+    /// whoever calls `chown` with neither user nor group, be it a stranger.
+    ///
+    /// Nor does it say who asks: only requests that make something tell. The owner of a process's directory is its
+    /// effective user, whatever else it hides (proc(5)).
+    private func checkOwner(_ node: Node, _ process: pid_t) throws(Failure) {
+        let status = try attributes(of: node)
+        if node.isDirectory || status.st_mode & (S_ISUID | S_ISGID) == 0 { return }
+        if node.handles.contains(where: \.isWritable) { return }
+        let user = (try? Files.status("/proc/\(process)"))?.uid
+        if user != 0, user != status.st_uid { throw Failure(EPERM) }
     }
 
     private func time(_ value: timespec, _ isSet: CInt, _ isNow: CInt) -> timespec {

@@ -115,7 +115,7 @@ extension UnionFS {
     }
 
     /// The number that an object of the upper shows.
-    private func upperInode(_ status: stat, at place: Place) -> UInt64 {
+    func upperInode(_ status: stat, at place: Place) -> UInt64 {
         inodes?.shown(status.inode, at: place) ?? status.inode
     }
 

@@ -114,6 +114,10 @@ enum Assembly {
         if status.device != upper.status.device {
             throw Refusal("workdir \(name) is on another file system than upperdir \(upper.name)")
         }
+        // Nothing can be renamed from one mount to another.
+        if status.mountID != upper.status.mountID {
+            throw Refusal("workdir \(name) is on another mount than upperdir \(upper.name)")
+        }
         if try status.identity == upper.status.identity
             || directoriesAbove(fd).contains(upper.status.identity)
             || directoriesAbove(upper.fd).contains(status.identity)
@@ -143,9 +147,11 @@ enum Assembly {
             try WorkDirectory.take(Files.open(".", below: upper, O_RDONLY | O_DIRECTORY))
         } catch {
             // Not every file system locks a directory; the workdir, of which there is one for each upper, is locked too.
-            if error.errno == .resourceBusy { throw Refusal("upperdir \(name) is in use by another mount") }
+            if error.errno == .resourceBusy { throw Refusal("upperdir \(name) \(inUse)") }
         }
     }
+
+    private static let inUse = "is in use by another mount, perhaps in another mount namespace"
 
     private static func prepare(_ work: CInt, _ name: String) throws -> (CInt, InodeMap) {
         do {
@@ -159,7 +165,7 @@ enum Assembly {
         } catch let error as SystemError {
             let isBusy = error.errno == .resourceBusy
             throw Refusal(
-                isBusy ? "workdir \(name) is in use by another mount" : "prepare workdir \(name): \(error)"
+                isBusy ? "workdir \(name) \(inUse)" : "prepare workdir \(name): \(error)"
             )
         } catch let error as Failure {
             throw Refusal("read the inode numbers in workdir \(name): \(Errno(rawValue: error.code))")
@@ -225,7 +231,9 @@ enum FuseMount {
     static func attach(_ device: CInt, _ options: Options) throws {
         do throws(SystemError) {
             let mount = try make(device, options)
-            try DetachedMount.attach(mount.raw, at: options.mountPoint, below: AT_FDCWD)
+            // Through a symlink too.
+            let point = try Files.open(options.mountPoint, CLINUX_O_PATH | O_DIRECTORY)
+            try DetachedMount.attach(mount.raw, at: ".", below: point.raw)
         } catch {
             throw Refusal("mount on \(options.mountPoint): \(error)")
         }

@@ -120,7 +120,13 @@ enum Session {
         operations.setattr = { request, node, new, valid, file in
             guard let request, let new else { return }
             answer(request) { (union) throws(Failure) in
-                var status = try union.setAttributes(node, new.pointee, valid, handle: file?.pointee.fh)
+                var status = try union.setAttributes(
+                    node,
+                    new.pointee,
+                    valid,
+                    handle: file?.pointee.fh,
+                    process: fuse_req_ctx(request)?.pointee.pid ?? 0
+                )
                 fuse_reply_attr(request, &status, forever)
             }
         }

@@ -18,7 +18,7 @@ extension UnionFS {
         try keepingTimes(of: upper) { () throws(Failure) in
             try stage { (stage: UnsafePointer<CChar>) throws(Failure) in
                 do throws(Failure) {
-                    try copyDirectory(node, to: work, stage, isTop: true)
+                    try copyDirectory(node, to: work, stage)
                     try check(cfuse_rename(work, stage, upper, name, UInt32(CFUSE_RENAME_EXCHANGE)))
                 } catch {
                     removeTree(stage, below: work)
@@ -82,8 +82,7 @@ extension UnionFS {
     private func copyDirectory(
         _ top: Node,
         to directory: CInt,
-        _ name: UnsafePointer<CChar>,
-        isTop: Bool
+        _ name: UnsafePointer<CChar>
     ) throws(Failure) {
         var frames: [Frame] = []
         defer {
@@ -94,7 +93,6 @@ extension UnionFS {
             }
         }
         frames.append(try startDirectory(top, below: directory, name))
-        if isTop { try markOpaque(Place(frames[0].fd)) }
         while let last = frames.indices.last {
             guard let slot = frames[last].slots.popLast() else {
                 let frame = frames.removeLast()
@@ -103,7 +101,7 @@ extension UnionFS {
                     frame.node.pins &-= 1
                     drop(frame.node)
                 }
-                try setTimes(frame.status, Place(frame.fd))
+                try finish(frame, isTop: frames.isEmpty)
                 continue
             }
             guard let table = frames[last].node.directory else { throw Failure(ENOTDIR) }
@@ -118,6 +116,14 @@ extension UnionFS {
         }
     }
 
+    /// Only when all is in it: what a directory gives to what is made in it (a default ACL, its group) is not for copies.
+    private func finish(_ frame: Frame, isTop: Bool) throws(Failure) {
+        let copy = Place(frame.fd)
+        if isTop { try markOpaque(copy) }
+        try describe(copy, as: frame.status, place(of: frame.node), layer: frame.node.layer)
+        try setTimes(frame.status, copy)
+    }
+
     private func startDirectory(
         _ node: Node,
         below directory: CInt,
@@ -128,9 +134,10 @@ extension UnionFS {
         try check(cfuse_mkdir(directory, name, 0o700))
         let fd = try check(cfuse_open(directory, name, O_RDONLY | O_DIRECTORY, 0))
         do throws(Failure) {
-            try describe(Place(fd), as: status, source, layer: node.layer)
-            let new = try Place(fd).status()
-            try inodes?.record(new.inode, node.inode, at: Place(fd))
+            // One that was made here shows the number of the copy: its own is free for others once the copy is in its place.
+            if node.layer != 0 || status.inode != node.inode {
+                try inodes?.record(Place(fd).status().inode, node.inode, at: Place(fd))
+            }
             try readNames(of: node)
         } catch {
             cfuse_close(fd)
@@ -186,6 +193,7 @@ extension UnionFS {
             }
             directory.parts = [Directory.Part(layer: 0)]
             node.layer = 0
+            renumber(node)
             note(node)
             for index in directory.entries.indices {
                 let entry = directory.entries[index]
@@ -219,6 +227,20 @@ extension UnionFS {
                     }
                 }
             }
+        }
+    }
+
+    /// Has a directory of the upper show the number that it has now, where that is its own.
+    private func renumber(_ node: Node) {
+        guard let place = try? place(of: node), let status = try? place.status() else { return }
+        let inode = upperInode(status, at: place)
+        if inode == node.inode { return }
+        node.inode = inode
+        guard let session else { return }
+        // The kernel keeps it with the attributes, and in what it was told of the directory above.
+        fuse_lowlevel_notify_inval_inode(session, node.id, -1, 0)
+        for location in node.locations {
+            fuse_lowlevel_notify_inval_inode(session, location.parent.id, 0, 0)
         }
     }
 

@@ -18,6 +18,17 @@ struct UnionDirectoriesTests {
         )
     }
 
+    @Test func mountsWhereASymlinkLeads() throws {
+        try Union().run(
+            """
+            ln -s mnt link; touch lower/file; "$PROGRAM" -o lowerdir=lower link; same "$(ls link mnt)" "$(printf 'link:\nfile\n\nmnt:\nfile')" names
+            umount link; ! mountpoint -q mnt || fail "it is still there"
+            mkdir bound; mount --bind work bound; refused "$PROGRAM" -o lowerdir=lower,upperdir=upper,workdir=bound mnt
+            grep -q 'on another mount' err || fail "$(cat err)"
+            """
+        )
+    }
+
     @Test func takesAnUpperOnce() throws {
         try Union().run(
             """

@@ -311,6 +311,18 @@ struct UnionTests {
         )
     }
 
+    @Test func noStrangerTakesSetIDBits() throws {
+        try Union().run(
+            """
+            touch lower/file; chown 0:5 lower/file; chmod 6755 lower/file; chmod 755 .; union
+            change() { setpriv --reuid $1 --regid 1000 --clear-groups /usr/bin/python3 -c 'import os; os.chown("mnt/file", -1, -1)'; }
+            refused change 1000; grep -q 'not permitted' err || fail "$(cat err)"; same "$(stat -c %a mnt/file)" 6755 mode
+            [ ! -e upper/file ] || fail "it came up"
+            change 0; same "$(stat -c %a mnt/file)" 755 "mode by root"; unmount
+            """
+        )
+    }
+
     @Test func showsManyLayersAndNames() throws {
         try Union().run(
             """
