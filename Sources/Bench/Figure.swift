@@ -90,7 +90,7 @@ extension Figure {
             "run-many",
             .container,
             "many at once",
-            "The same, 50 (with --quick 20) started together, until the last has ended."
+            "The same, started together, until the last has ended."
         ),
         time(
             "diff",

@@ -45,6 +45,9 @@ struct LoopFileSystem {
                 try Program(["mount"]).run(["-t", type, "-o", "loop", file.string, place.string])
                 return
             } catch {
+                // Ctrl-C reaches the program too, perhaps when it has mounted.
+                let above = try? Files.status(place.removingLastComponent())
+                if let here = try? Files.status(place), here.device != above?.device { return }
                 if attempt == 20 { throw error }
                 usleep(100_000)
             }

@@ -19,7 +19,8 @@ extension Report {
             \(machine.line(version, date))
             <p>Each driver had a store of its own below <code>\(Page.escape(machine.directory))</code>: \
             \(places.joined(separator: ", ")). \(machine.fileSystemInWords) The image: \(Page.escape(image)). All did the same \
-            work in turn, not one after another, so whatever else the machine did fell on all alike.</p>
+            work in turn, not one after another, so whatever else the machine did fell on all alike.\
+            \(isQuick == true ? " It was a quick run, with less work in each figure and fewer times." : "")</p>
             <p>Bars are medians, and shorter is better; the thin line reaches from the tenth to the ninetieth percentile. \
             The best is dark; <b>≈</b> marks what is not surely worse than it. Charts cannot be compared with each other.</p>
 
@@ -43,7 +44,7 @@ extension Report {
         }
         let height = results.count * 26
         return """
-            <h3>\(Page.escape(figure.title))</h3><p class="note">\(Page.escape(figure.explanation))</p>
+            <h3>\(Page.escape(title(figure)))</h3><p class="note">\(Page.escape(figure.explanation))</p>
             <svg viewBox="0 0 900 \(height)" role="img" aria-label="\(Page.escape(figure.title))">\(bars.joined())</svg>
             \(details(figure, results))
 

@@ -39,6 +39,7 @@ extension Report {
 
     private var head: String {
         var text = machine.head(version) + "Image \(image)\n"
+        if isQuick == true { text += "A quick run: less work in each figure, and fewer times\n" }
         for subject in subjects where subject.place != machine.fileSystem {
             text += "\(subject.driver) on \(subject.place)\n"
         }
@@ -59,7 +60,7 @@ extension Report {
             let mark = mark(subject.driver, best)
             return figure.unit.text(values.median) + (mark.isEmpty ? "" : " " + mark)
         }
-        return [figure.title] + cells
+        return [title(figure)] + cells
     }
 
     private func line(

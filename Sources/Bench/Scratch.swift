@@ -12,9 +12,12 @@ final class Scratch {
     private static let prefix = ".strata-bench-"
     private let path: FilePath
     private let lock: FileLock
+    /// Directories above it that were missing, the lowest first.
+    private let missing: [FilePath]
 
-    /// - Parameter parent: made if it is missing.
+    /// - Parameter parent: made if it is missing, until the end.
     private init(below parent: FilePath, _ drivers: [DriverEntry]) throws {
+        missing = Self.missing(parent)
         try doing("make \(parent)") { try Files.makeDirectories(parent) }
         Self.sweep(parent, drivers)
         var random = SystemRandomNumberGenerator()
@@ -85,7 +88,18 @@ final class Scratch {
         try? (driver as? any HomeReleasing)?.releaseHome()
     }
 
+    private static func missing(_ path: FilePath) -> [FilePath] {
+        var missing: [FilePath] = []
+        var next = path
+        while !next.isEmpty, (try? Files.status(next)) == .some(nil) {
+            missing.append(next)
+            if !next.removeLastComponent() { break }
+        }
+        return missing
+    }
+
     private func remove() throws {
         try doing("remove \(path)") { try Files.removeTree(path) }
+        for path in missing { _ = try? Files.unlink(path, isDirectory: true) }
     }
 }

@@ -46,6 +46,11 @@ struct Console: Sendable {
         }
     }
 
+    /// Writes over the line at the cursor, no more than fits into it: what goes on in the next cannot be written over.
+    func rewriteLine(_ text: String) {
+        write("\r\u{1B}[K\(text.prefix(max(1, (width ?? 80) - 1)))")
+    }
+
     /// Columns of the terminal; `nil` when it is none.
     var width: Int? {
         var size = winsize()

@@ -58,9 +58,7 @@ final class LayerProgressLines: Sendable {
         let (finished, active) = state.withLock { ($0.finished, $0.active) }
         var line = "\(finished) layers ready"
         for progress in active.values.sorted(by: { $0.index < $1.index }) { line += "; \(text(progress))" }
-        // A line that wraps would not be drawn over.
-        let width = max(1, (console.width ?? 80) - 1)
-        console.write("\r\u{1B}[K\(line.prefix(width))")
+        console.rewriteLine(line)
     }
 
     private func text(_ progress: LayerProgress) -> String {

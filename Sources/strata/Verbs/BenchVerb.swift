@@ -92,8 +92,8 @@ enum BenchVerb: Verb {
             program: try engine.command(),
             version: Strata.version
         )
-        options.drivers = parsed.names("drivers")
-        options.only = parsed.names("only")
+        options.drivers = try parsed.names("drivers")
+        options.only = try parsed.names("only")
         options.isQuick = parsed.flag("quick")
         if let isQuick = earlier?.isQuick, isQuick != options.isQuick { throw otherWork(isQuick) }
         try checkOutput(parsed)
@@ -188,7 +188,9 @@ enum BenchVerb: Verb {
         if report.isInterrupted { return 128 + Interruption.received }
         if comparison?.hasRegression == true { return 3 }
         if comparison?.rows.isEmpty == true { return 1 }
-        return report.samples.isEmpty ? 1 : 0
+        // Of all drivers some may not work here; one that was asked for should have.
+        let isIncomplete = parsed.isSet("drivers") && !report.failures.isEmpty
+        return report.samples.isEmpty || isIncomplete ? 1 : 0
     }
 
     private static func write(_ text: String, _ parsed: Parsed) throws {
@@ -216,8 +218,18 @@ enum BenchVerb: Verb {
 
 extension Parsed {
     /// The parts of a flag's value between commas.
-    fileprivate func names(_ flag: String) -> [String] {
-        (string(flag) ?? "").split(separator: ",").map(String.init)
+    fileprivate func names(_ flag: String) throws -> [String] {
+        guard let value = string(flag), isSet(flag) else { return [] }
+        let names = value.split(separator: ",").map(String.init)
+        // As of a variable of a shell that is empty: everything is not what was meant.
+        if names.isEmpty {
+            throw StorageError(
+                .invalid,
+                "measure: --\(flag) names nothing",
+                remedy: "leave it out to measure all"
+            )
+        }
+        return names
     }
 }
 
@@ -227,7 +239,7 @@ private final class ProgressLine {
     private let isTerminal = Console.errors.isTerminal
 
     func show(_ text: String) {
-        if isTerminal { console.write("\r\u{1B}[K\(text)") }
+        if isTerminal { console.rewriteLine(text) }
     }
 
     func clear() {
