@@ -15,9 +15,14 @@
 #include <unistd.h>
 
 enum {
-    MOVES_AFTER = 2,    /* answers that made nobody go on there */
-    PATIENCE = 1000000, /* of the guard, in ns */
-    LONGEST_WAIT = 10,  /* for a request, in those */
+    MOVES_AFTER = 2, /* answers that made nobody go on there */
+    ROUNDS = 4,      /* of all processors before nobody is found on any: while the server goes to one, its caller may leave it */
+    LOOKS = 2,       /* of the guard, one after the other, that have to show that the server is held up */
+    HOLD_UPS = 2,    /* between which it was not all well for long: the processor is not the server's */
+    /* In ns. A guard that wakes up often does harm: the scheduler takes the caller to the processor that is awake. */
+    PATIENCE = 1000000,
+    LONGEST_PAUSE = 16 * PATIENCE, /* of the guard, while all goes well */
+    LONGEST_WAIT = 10 * PATIENCE,  /* for a request */
 };
 
 static struct {
@@ -35,7 +40,7 @@ static struct {
     /* Where the caller is not, how often this one showed to be of those, and whether somebody was answered since that was
      * looked at, when so many had taken the processor. */
     cpu_set_t others;
-    int misses, has_answered;
+    int misses, rounds, has_answered;
     long switches;
     /* What the guard looks at. */
     int is_beside, is_serving, was_held_up;
@@ -101,24 +106,50 @@ static void go_back(void)
     __atomic_store_n(&place.is_beside, 0, __ATOMIC_SEQ_CST);
 }
 
-/* Until there was no request for long. */
+static void nap(int64_t time)
+{
+    const struct timespec span = {.tv_nsec = time};
+    nanosleep(&span, NULL);
+}
+
+static uint64_t served(void) { return __atomic_load_n(&place.served, __ATOMIC_SEQ_CST); }
+
+/* Whether the server does not get on for as long as all looks take. */
+static int stays_held_up(void)
+{
+    for (int look = 0; look < LOOKS; look++) {
+        uint64_t before = served();
+        int64_t time = processor_time();
+        if (!is_held_up()) return 0;
+        nap(PATIENCE);
+        if (!cfuse_is_beside() || served() != before || processor_time() - time >= PATIENCE / 2) return 0;
+    }
+    return is_held_up();
+}
+
+/* Until there was no request for long, or the server was held up. The first time that may have been a caller that waits for
+ * nothing: it closed a file, and does something else since. */
 static void watch(void)
 {
-    const struct timespec patience = {.tv_nsec = PATIENCE};
-    for (int waited = 1;; waited++) {
-        uint64_t served = __atomic_load_n(&place.served, __ATOMIC_SEQ_CST);
-        int64_t time = processor_time();
-        nanosleep(&patience, NULL);
+    static int hold_ups;
+    int64_t pause = PATIENCE, waited = 0;
+    for (;;) {
+        uint64_t before = served();
+        nap(pause);
+        int is_starved = stays_held_up();
         if (!cfuse_is_beside()) return;
-        if (__atomic_load_n(&place.served, __ATOMIC_SEQ_CST) != served) {
-            waited = 0;
-        } else if (processor_time() - time < PATIENCE / 2 && is_held_up()) {
-            /* It may hold the lock. */
+        if (is_starved) {
+            /* It may hold the lock, and has to be helped first. */
             set_policy(place.server, SCHED_OTHER);
-            __atomic_store_n(&place.was_held_up, 1, __ATOMIC_SEQ_CST);
+            if (++hold_ups >= HOLD_UPS) __atomic_store_n(&place.was_held_up, 1, __ATOMIC_SEQ_CST);
+        } else if (served() == before) {
+            waited += pause;
+        } else {
+            waited = 0;
+            if (pause < LONGEST_PAUSE) pause *= 2;
+            else hold_ups = 0;
         }
-        /* If it holds the lock, it may have to be helped first. */
-        if (waited < LONGEST_WAIT || pthread_mutex_trylock(&place.lock)) continue;
+        if ((waited < LONGEST_WAIT && !is_starved) || pthread_mutex_trylock(&place.lock)) continue;
         go_back();
         pthread_mutex_unlock(&place.lock);
         return;
@@ -190,6 +221,7 @@ static int go(void)
     if (sched_getaffinity(0, sizeof place.processors, &place.processors)) return 0;
     if (CPU_COUNT(&place.processors) < 2) return 0;
     CPU_ZERO(&place.others);
+    place.rounds = 0;
     /* The server slept or looked where the caller was not. */
     int was_found = place.is_found && CPU_ISSET(place.processor, &place.processors);
     if (!was_found) place.processor = sched_getcpu();
@@ -234,8 +266,20 @@ static int is_elsewhere(void)
     if (has_yielded) {
         CPU_ZERO(&place.others);
         place.is_found = 1;
+        place.rounds = 0;
     }
     return place.misses >= MOVES_AFTER;
+}
+
+/* Goes where it was not yet, or, if it was everywhere, begins again; with the lock held. */
+static int look_elsewhere(void)
+{
+    CPU_SET(place.processor, &place.others);
+    if (!cfuse_is_beside() || !is_where_bound()) return 0;
+    if (go_on()) return 1;
+    CPU_ZERO(&place.others);
+    CPU_SET(place.processor, &place.others);
+    return ++place.rounds < ROUNDS && go_on();
 }
 
 int cfuse_stay_beside(int is_awaited, int had_to_wait)
@@ -245,8 +289,7 @@ int cfuse_stay_beside(int is_awaited, int had_to_wait)
     int is_there = 1;
     if (had_to_wait && is_elsewhere()) {
         pthread_mutex_lock(&place.lock);
-        CPU_SET(place.processor, &place.others);
-        is_there = cfuse_is_beside() && is_where_bound() && go_on();
+        is_there = look_elsewhere();
         pthread_mutex_unlock(&place.lock);
     }
     place.has_answered |= is_awaited;

@@ -51,6 +51,14 @@ static void put_off(struct cfuse_pace *pace, enum cfuse_way way)
     if (pace->patience[way] < CFUSE_PACE_LONGEST) pace->patience[way] *= 2;
 }
 
+/* Whether a trial has already taken longer than it may; at its beginning it may go by with changing places. */
+static int is_hopeless(const struct cfuse_pace *pace)
+{
+    if (pace->way == pace->best || !is_allowed(pace, pace->best)) return 0;
+    int64_t least = pace->total / CFUSE_PACE_WINDOW / (pace->trial_windows == 0 ? 3 : 1);
+    return !is_better(pace->way, least, pace->best, pace->mean);
+}
+
 static int end_trial(struct cfuse_pace *pace, int64_t mean)
 {
     if (++pace->trial_windows < CFUSE_PACE_TRIAL) return 0;
@@ -93,6 +101,10 @@ int cfuse_learn(struct cfuse_pace *pace, int64_t period)
         return change(pace, CFUSE_ASLEEP);
     }
     pace->total += period < late ? period : late;
+    if (is_hopeless(pace)) {
+        put_off(pace, pace->way);
+        return change(pace, pace->best);
+    }
     if (++pace->count < CFUSE_PACE_WINDOW) return 0;
     int64_t mean = pace->total / CFUSE_PACE_WINDOW;
     pace->count = 0;

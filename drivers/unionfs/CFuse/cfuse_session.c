@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -35,6 +36,8 @@ enum {
     HEADER_OUT = 16,
     INIT_REPLY = 64,
     OPEN_REPLY = 16,
+    LARGEST_REQUEST = (1 << 20) + 4096,
+    REPLY_PAGE = 4096,
     FOPEN_KEEP_CACHE_BIT = 1 << 1,
     FOPEN_PASSTHROUGH_BIT = 1 << 7,
 };
@@ -51,6 +54,7 @@ static __thread struct {
     uint32_t caller; /* the thread that asks; 0: it is not known, or does not care for the answer */
     int is_awaited; /* somebody stands still until it has the answer */
     int is_unnamed, drops_set_ids, backing, is_resuming, is_server;
+    void *reply; /* a page for small ones, behind the buffer for requests */
     void *buffer;
     size_t buffer_size;
 } worker = {.device = -1};
@@ -96,6 +100,22 @@ static void complete_init(char *reply)
     put(reply, 12, flags);
 }
 
+/* In one piece where it is small: the kernel pins the memory of each. And not by way of the library, whose calls are points
+ * where a thread could be cancelled, which takes longer to prepare than the system call itself. */
+static ssize_t send(int fd, const struct iovec *iov, int count)
+{
+    size_t size = 0;
+    for (int index = 0; index < count; index++) size += iov[index].iov_len;
+    if (!worker.reply || size > REPLY_PAGE) return syscall(SYS_writev, fd, iov, count);
+    char *end = worker.reply;
+    for (int index = 0; index < count; index++) {
+        memcpy(end, iov[index].iov_base, iov[index].iov_len);
+        end += iov[index].iov_len;
+    }
+    const struct iovec whole = {.iov_base = worker.reply, .iov_len = size};
+    return syscall(SYS_writev, fd, &whole, 1);
+}
+
 static ssize_t send_reply(int fd, struct iovec *iov, int count, void *userdata)
 {
     (void)userdata;
@@ -126,7 +146,7 @@ static ssize_t send_reply(int fd, struct iovec *iov, int count, void *userdata)
         if (worker.is_server) cfuse_end_service();
         if (worker.opcode == OP_INIT && cfuse_life()) cfuse_life()->init_size = init_size;
     }
-    return writev(worker.device >= 0 && unique != 0 ? worker.device : fd, iov, count);
+    return send(worker.device >= 0 && unique != 0 ? worker.device : fd, iov, count);
 }
 
 static ssize_t receive(int fd, void *buffer, size_t size, void *userdata)
@@ -265,15 +285,14 @@ static void look_for_crowd(void)
     pthread_mutex_unlock(&crew.lock);
 }
 
-enum { LARGEST_REQUEST = (1 << 20) + 4096 };
-
 static void *make_buffer(int device)
 {
-    void *buffer = mmap(NULL, LARGEST_REQUEST, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *buffer = mmap(NULL, LARGEST_REQUEST + REPLY_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (buffer == MAP_FAILED) return NULL;
     worker.device = device;
     /* When a server is killed while the kernel waits for a page of this, the request fails. */
-    if (cfuse_life()) mlock(buffer, LARGEST_REQUEST);
+    if (cfuse_life()) mlock(buffer, LARGEST_REQUEST + REPLY_PAGE);
+    worker.reply = (char *)buffer + LARGEST_REQUEST;
     return buffer;
 }
 
@@ -367,7 +386,7 @@ int cfuse_serve(struct fuse_session *session, int device, int ways, int look_tim
             set_blocking(device, pace.way == CFUSE_ASLEEP);
             is_settled = 1;
         }
-        ssize_t count = read(device, buffer, LARGEST_REQUEST);
+        ssize_t count = syscall(SYS_read, device, buffer, LARGEST_REQUEST);
         if (count < 0 && errno == EAGAIN && pace.way != CFUSE_ASLEEP) {
             if (pace.way == CFUSE_LOOKING && now() - answered < pace.look_time) continue;
             had_to_wait = 1;
@@ -409,7 +428,7 @@ int cfuse_help(struct fuse_session *session, int device, int number)
             set_blocking(device, 0);
         }
         while (is_wanted(number)) {
-            ssize_t count = read(device, buffer, LARGEST_REQUEST);
+            ssize_t count = syscall(SYS_read, device, buffer, LARGEST_REQUEST);
             int result = take_request(device, buffer, count);
             if (result < 0) return result == -1 ? 0 : result + 1;
             if (result > 0) {
