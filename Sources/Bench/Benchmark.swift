@@ -131,7 +131,7 @@ package final class Benchmark {
             if observer.isCancelled() { break }
         }
         report.subjects = beds.map { Report.Subject(driver: $0.name, place: $0.place) }
-        try measure(&beds, into: &report)
+        try measure(&beds, Yardsticks(in: scratch), into: &report)
         return report
     }
 
@@ -173,10 +173,10 @@ extension Benchmark {
     /// Seconds that all passes together should take; making the image and cleaning up are not in it.
     private var budget: Double { options.isQuick ? 17 : 140 }
 
-    private func measure(_ beds: inout [Bed], into report: inout Report) throws {
+    private func measure(_ beds: inout [Bed], _ yardsticks: Yardsticks, into report: inout Report) throws {
         let wanted = try Self.wanted(options.only)
         let passes = Self.passes.filter { !wanted.isDisjoint(with: $0.figures) }
-        if passes.first?.figures != Self.load.figures { loadImages(&beds, &report) }
+        if passes.first?.figures != Self.load.figures { loadImages(&beds, yardsticks, &report) }
         let all = Self.passes.reduce(0) { $0 + $1.weight }
         var weight = passes.reduce(0) { $0 + $1.weight }
         let deadline = Deadline(seconds: budget * weight / all, isStrict: options.only.isEmpty)
@@ -184,15 +184,15 @@ extension Benchmark {
             if observer.isCancelled() { break }
             let share = Double(max(0, deadline.left)) * pass.weight / weight
             weight -= pass.weight
-            rounds(pass, Int64(share), deadline, &beds, wanted, &report)
+            rounds(pass, Int64(share), deadline, &beds, wanted, yardsticks, &report)
         }
         report.isInterrupted = observer.isCancelled()
     }
 
     /// For passes that need the image, where loading it is none of them.
-    private func loadImages(_ beds: inout [Bed], _ report: inout Report) {
+    private func loadImages(_ beds: inout [Bed], _ yardsticks: Yardsticks, _ report: inout Report) {
         let load = Pass(title: "load", weight: 0, figures: []) { bed, _, _ in try bed.ensureImage() }
-        rounds(load, 0, Deadline(seconds: .infinity), &beds, [], &report)
+        rounds(load, 0, Deadline(seconds: .infinity), &beds, [], yardsticks, &report)
     }
 
     /// Runs `pass` on each bed in turn until `share` nanoseconds are used, each at least once.
@@ -205,6 +205,7 @@ extension Benchmark {
         _ deadline: Deadline,
         _ beds: inout [Bed],
         _ wanted: Set<String>,
+        _ yardsticks: Yardsticks,
         _ report: inout Report
     ) {
         var used: [String: Int64] = [:]
@@ -214,6 +215,7 @@ extension Benchmark {
                 let before = used[beds[index].name, default: 0]
                 return round == 0 || before + before / Int64(2 * round) < part
             }
+            if !due.isEmpty { yardsticks.measure(into: &report.yardsticks) }
             var failed: [String] = []
             for position in due.indices {
                 if observer.isCancelled() { return }

@@ -10,11 +10,22 @@ package struct Comparison: Sendable {
         package var old: Distribution
         package var new: Distribution
 
+        /// How much slower or faster the machine itself was, which says nothing on the driver; 1 for what is no time.
+        var drift: ClosedRange<Double> = 1...1
+
         package var ratio: Double { Double(new.median) / Double(max(1, old.median)) }
 
-        /// Whether it is worse by more than 5 % and not by chance.
-        package var isRegression: Bool { ratio > 1.05 && !new.isWithinNoise(of: old) }
-        package var isGain: Bool { ratio < 1 / 1.05 && !new.isWithinNoise(of: old) }
+        /// Whether it is worse by more than 5 %, not by chance, and not as the machine itself is.
+        package var isRegression: Bool {
+            ratio > 1.05 * drift.upperBound && !new.isWithinNoise(of: old)
+        }
+        package var isGain: Bool { ratio < drift.lowerBound / 1.05 && !new.isWithinNoise(of: old) }
+    }
+
+    /// What a yardstick shows now as a part of what it showed then.
+    private struct Drift {
+        var yardstick: Yardstick
+        var ratio: Double
     }
 
     package let rows: [Row]
@@ -22,12 +33,17 @@ package struct Comparison: Sendable {
     package let warnings: [String]
 
     package init(_ new: Report, with old: Report) {
+        let drifts = Self.drifts(new, old)
+        let ratios = drifts.map(\.ratio) + [1]
+        let drift = (ratios.min() ?? 1)...(ratios.max() ?? 1)
         rows = new.figures.flatMap { figure in
             new.subjects.compactMap { subject in
                 guard let now = new.distribution(figure, subject.driver),
                     let before = old.distribution(figure, subject.driver)
                 else { return nil }
-                return Row(figure: figure, driver: subject.driver, old: before, new: now)
+                var row = Row(figure: figure, driver: subject.driver, old: before, new: now)
+                if figure.unit == .nanoseconds { row.drift = drift }
+                return row
             }
         }
         let pairs = [
@@ -43,7 +59,28 @@ package struct Comparison: Sendable {
         warnings =
             pairs.filter { $0.1 != $0.2 }.map { "another \($0.0): \($0.1) then, \($0.2) now" }
             + lost.map { "\($0.driver) was measured then and is not now: \($0.reason)" }
+            + (drifts.isEmpty ? [] : [Self.warning(drifts)])
+            + (old.yardsticks.isEmpty ? [Self.lacksYardsticks] : [])
             + (rows.isEmpty ? ["nothing was measured both then and now"] : [])
+    }
+
+    /// Of the yardsticks that differ by more than chance.
+    private static func drifts(_ new: Report, _ old: Report) -> [Drift] {
+        Yardstick.allCases.compactMap { yardstick in
+            guard let now = Distribution(new.yardsticks[yardstick] ?? []),
+                let before = Distribution(old.yardsticks[yardstick] ?? []), !now.isWithinNoise(of: before)
+            else { return nil }
+            return Drift(yardstick: yardstick, ratio: Double(now.median) / Double(max(1, before.median)))
+        }
+    }
+
+    private static let lacksYardsticks =
+        "the earlier result does not say how fast the machine was then: whether it, or a driver, became faster is not known"
+
+    private static func warning(_ drifts: [Drift]) -> String {
+        let parts = drifts.map { "\(Decimals.fixed($0.ratio, places: 2)) of then for \($0.yardstick.title)" }
+        return "the machine itself, without any driver, took \(parts.joined(separator: ", ")): "
+            + "times that changed no more than that are not counted"
     }
 
     package var hasRegression: Bool { rows.contains(where: \.isRegression) }

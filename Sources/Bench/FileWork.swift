@@ -7,7 +7,7 @@ import SystemPackage
 /// Work on many small files in a directory of its own.
 struct FileWork {
     private static let perDirectory = 100
-    private static let directory: TreePath = "strata-bench"
+    static let directory: TreePath = "strata-bench"
     private let root: CInt
     private let files: Int
 

@@ -23,6 +23,7 @@ extension Report {
             \(isQuick == true ? " It was a quick run, with less work in each figure and fewer times." : "")</p>
             <p>Bars are medians, and shorter is better; the thin line reaches from the tenth to the ninetieth percentile. \
             The best is dark; <b>≈</b> marks what is not surely worse than it. Charts cannot be compared with each other.</p>
+            \(speed.map { "<p class=\"note\">The machine itself, without any driver, took \(Page.escape($0)).</p>" } ?? "")
 
             """
     }

@@ -22,6 +22,7 @@ extension Report {
             ),
             "interrupted": .bool(isInterrupted),
             "duration": .integer(duration),
+            "yardsticks": .array(Yardstick.allCases.compactMap(json)),
             "figures": .array(figures.map(json)),
         ]
     }
@@ -40,6 +41,14 @@ extension Report {
             "name": .string(figure.name), "title": .string(figure.title),
             "unit": .string(figure.unit.rawValue),
             "results": .array(results),
+        ]
+    }
+
+    private func json(_ yardstick: Yardstick) -> JSON? {
+        guard let samples = yardsticks[yardstick], let values = Distribution(samples) else { return nil }
+        return [
+            "name": .string(yardstick.rawValue), "title": .string(yardstick.title),
+            "median": .integer(values.median), "samples": .array(samples.map(Self.json)),
         ]
     }
 
@@ -88,6 +97,10 @@ extension Report {
         isQuick = json["quick"]?.bool
         isInterrupted = json["interrupted"]?.bool ?? false
         duration = json["duration"]?.int64 ?? 0
+        for yardstick in json["yardsticks"]?.array ?? [] {
+            guard let known = Yardstick(rawValue: try text(yardstick["name"])) else { continue }
+            yardsticks[known] = (yardstick["samples"]?.array ?? []).compactMap(Self.sample)
+        }
         for figure in json["figures"]?.array ?? [] {
             guard let known = Figure.named(try text(figure["name"])) else { continue }
             for result in figure["results"]?.array ?? [] {

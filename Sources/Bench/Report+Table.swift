@@ -43,7 +43,18 @@ extension Report {
         for subject in subjects where subject.place != machine.fileSystem {
             text += "\(subject.driver) on \(subject.place)\n"
         }
+        if let speed { text += "The machine alone: \(speed)\n" }
         return text
+    }
+
+    /// What the machine took for fixed work without any driver; `nil` if that was not measured.
+    var speed: String? {
+        let parts = Yardstick.allCases.compactMap { yardstick in
+            Distribution(yardsticks[yardstick] ?? []).map {
+                "\(Human.time(nanoseconds: $0.median)) for \(yardstick.title)"
+            }
+        }
+        return parts.isEmpty ? nil : parts.joined(separator: ", ")
     }
 
     private var tail: String {

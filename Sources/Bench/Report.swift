@@ -36,6 +36,8 @@ package struct Report: Sendable {
     package var subjects: [Subject]
     /// By figure and driver.
     package var samples: [String: [String: [Sample]]] = [:]
+    /// Of the machine without any driver; none in what older programs wrote.
+    package var yardsticks: [Yardstick: [Sample]] = [:]
     package var failures: [Failure] = []
     /// Whether it was ended before it was through.
     package var isInterrupted = false

@@ -96,13 +96,47 @@ struct BenchTests {
         let comparison = Comparison(new, with: old)
         #expect(comparison.hasRegression)
         #expect(comparison.rows.map(\.isRegression) == [true, false])
-        #expect(comparison.warnings == ["another kernel: 6.1 then, 6.18 now"])
+        #expect(comparison.warnings.first == "another kernel: 6.1 then, 6.18 now")
+        #expect(comparison.warnings.count == 2)
+        #expect(comparison.warnings[1].hasPrefix("the earlier result does not say"))
         #expect(Comparison(old, with: new).rows.map(\.isGain) == [true, false])
         var lost = report(["a": [10]])
         lost.failures = [.init(driver: "b", reason: "it broke")]
-        #expect(Comparison(lost, with: old).warnings == ["b was measured then and is not now: it broke"])
+        #expect(Comparison(lost, with: old).warnings.first == "b was measured then and is not now: it broke")
         let other = Comparison(report(["c": [1]]), with: old)
-        #expect(other.rows.isEmpty && other.warnings == ["nothing was measured both then and now"])
+        #expect(other.rows.isEmpty && other.warnings.last == "nothing was measured both then and now")
+    }
+
+    @Test("What the machine itself became slower or faster is no driver's change")
+    func machineOfAnotherSpeed() throws {
+        func samples(_ values: ClosedRange<Int64>) -> [Sample] { values.map { Sample(value: $0) } }
+        var old = report(["a": [100, 101, 102, 103, 104], "b": [100, 101, 102, 103, 104]])
+        old.samples["disk"] = ["a": samples(100...104)]
+        old.yardsticks = [.computing: samples(1000...1020), .files: samples(500...520)]
+        old = try Report(json: JSON.parse(String(decoding: old.json.bytes(), as: UTF8.self)), label: "old")
+        #expect(old.yardsticks[.files]?.count == 21)
+        var new = report(["a": [140, 141, 142, 143, 144], "b": [170, 171, 172, 173, 174]])
+        new.samples["disk"] = ["a": samples(140...144)]
+        new.yardsticks = [.computing: samples(1000...1021), .files: samples(750...780)]
+        let slower = Comparison(new, with: old)
+        func verdicts(_ comparison: Comparison) -> [String: [Bool]] {
+            Dictionary(
+                uniqueKeysWithValues: comparison.rows.map {
+                    ("\($0.figure.name) \($0.driver)", [$0.isRegression, $0.isGain])
+                }
+            )
+        }
+        // Half as slow again as the machine is no regression; that much more space is.
+        #expect(
+            verdicts(slower) == ["run a": [false, false], "run b": [true, false], "disk a": [true, false]]
+        )
+        #expect(slower.warnings.count == 1 && slower.warnings[0].contains("1.50 of then for making"))
+        let faster = Comparison(old, with: new)
+        #expect(
+            verdicts(faster) == ["run a": [false, false], "run b": [false, true], "disk a": [false, true]]
+        )
+        old.yardsticks = new.yardsticks
+        #expect(Comparison(new, with: old).rows.filter(\.isRegression).count == 3)
     }
 
     @Test("Numbers that nobody measured and texts that steer a terminal are kept out of an earlier result")

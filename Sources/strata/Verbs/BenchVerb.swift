@@ -23,6 +23,9 @@ enum BenchVerb: Verb {
             A driver that needs another file system gets one in a loop file. NAME@btrfs and NAME@xfs ask for that: \
             vfs@xfs, where files can share their blocks, is measured by default if they cannot where the stores are.
 
+            Between the rounds it also times work that no driver has a part in. If that shows that the machine itself is \
+            faster or slower than at the time of the result given to --compare, a driver's time has to differ by more.
+
             Figures and groups for --only: \(Figure.Group.allCases.map(\.rawValue).joined(separator: ", ")); \
             \(Figure.all.map(\.name).joined(separator: ", ")).
 
