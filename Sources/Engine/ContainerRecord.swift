@@ -264,14 +264,18 @@ struct ContainerTable {
     }
 
     /// A start that failed: the container is what it was, with the reason.
-    func markUnstarted(_ id: String, exitCode: Int32, error: String) throws {
+    ///
+    /// - Parameter before: the container as it was; one that has never ended has never run either.
+    func markUnstarted(_ before: ContainerRecord, exitCode: Int32, error: String) throws {
+        let hasRun = before.finished != nil
         try root.database.transaction(durable: false, freesSpace: true) { transaction in
             _ = try transaction.run(
-                """
-                UPDATE containers SET status = CASE WHEN finished IS NULL THEN 'created' ELSE 'exited' END,
-                exit_code = ?2, error = ?3 WHERE id = ?1
-                """,
-                [.text(id), .integer(Int64(exitCode)), .text(error)]
+                "UPDATE containers SET status = ?2, started = ?3, finished = ?4, exit_code = ?5, error = ?6 WHERE id = ?1",
+                [
+                    .text(before.id), .text((hasRun ? ContainerRecord.Status.exited : .created).rawValue),
+                    .optional(hasRun ? before.started : nil), .optional(before.finished),
+                    .integer(Int64(exitCode)), .text(error),
+                ]
             )
         }
     }

@@ -218,7 +218,7 @@ extension Engine {
                 dispose(of: container)
             } else {
                 let code = (error as? StartFailure)?.code ?? 125
-                try? containers.markUnstarted(container.record.id, exitCode: code, error: "\(error)")
+                try? containers.markUnstarted(container.record, exitCode: code, error: "\(error)")
             }
             throw error
         }

@@ -49,6 +49,29 @@ struct LifecycleTests {
         }
     }
 
+    @Test("A start that fails leaves the container what it was, with the reason")
+    func startThatFails() throws {
+        try withBusybox { strata in
+            func state(_ name: String, _ fields: String...) throws -> String {
+                let format = fields.map { "{{.State.\($0)}}" }.joined(separator: " ")
+                return try strata.ok("inspect", "--format", format, name).line
+            }
+            #expect(try strata("run", "--name", "never", "busybox", "/nothing").code == 127)
+            let never = "0001-01-01T00:00:00Z"
+            #expect(
+                try state("never", "Status", "ExitCode", "StartedAt", "FinishedAt")
+                    == "created 127 \(never) \(never)"
+            )
+            try strata.ok("run", "--name", "once", "busybox", "/bin/sh", "-c", "/bin/busybox rm /bin/sh")
+            let before = try state("once", "StartedAt", "FinishedAt")
+            #expect(!before.contains(never))
+            #expect(try strata("start", "once").code == 1)
+            #expect(try state("once", "Status", "ExitCode") == "exited 127")
+            #expect(try state("once", "StartedAt", "FinishedAt") == before)
+            #expect(try state("once", "Error").contains("/bin/sh"))
+        }
+    }
+
     @Test
     func removedWhenDone() throws {
         try withBusybox { strata in
