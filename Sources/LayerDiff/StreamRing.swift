@@ -11,8 +11,10 @@ import SystemPackage
 /// a small file and large pieces of a big one are used where they are, without a copy. Pages are touched as they are
 /// first used, so a short stream costs little.
 ///
-/// Producer and readers take the lock once a batch, not once an item, and a waiting side is woken only when what it
-/// asked for is there.
+/// Producer and readers take the lock once a batch, not once an item. A side that has to wait is woken only when there is
+/// what it asked for and enough to do for a while: to wake up another processor costs as much as many items.
+///
+/// What the producer and a reader ask for at once may be no more than half of the capacity each: else both could wait.
 final class StreamRing: @unchecked Sendable {
     let capacity: Int
     private let base: UnsafeMutableRawPointer
@@ -84,7 +86,8 @@ final class StreamRing: @unchecked Sendable {
             let written = sides[Self.producer].position
             while written + count - slowestReader > capacity {
                 if isCancelled { throw StreamCancelled() }
-                wait(Self.producer, for: written + count - capacity)
+                // Half of it is free at the latest when a reader waits, who asks for no more than the other half.
+                wait(Self.producer, for: max(written + count - capacity, written - capacity / 2))
             }
             if isCancelled { throw StreamCancelled() }
             return UnsafeMutableRawBufferPointer(
@@ -121,7 +124,7 @@ final class StreamRing: @unchecked Sendable {
         try locked {
             advance(reader, to: position)
             while sides[Self.producer].position - position < count, !isEnded, !isCancelled {
-                wait(1 + reader, for: position + count)
+                wait(1 + reader, for: position + max(count, capacity / 16))
             }
             if isCancelled { throw StreamCancelled() }
             let available = sides[Self.producer].position - position
