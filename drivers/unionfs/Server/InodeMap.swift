@@ -67,7 +67,7 @@ final class InodeMap {
 
     /// Notes that the object at `place` of the upper shows `shown`.
     func record(_ inode: UInt64, _ shown: UInt64, at place: Place) throws(Failure) {
-        if inode == shown { return }
+        if inode == shown { return forget(inode) }
         try append(inode, cfuse_birth(place.fd, place.name), shown)
         records[inode] = Record(shown: shown, birth: 0)
     }

@@ -34,6 +34,23 @@ struct UnionMoveTests {
         )
     }
 
+    /// A copy that was removed gives its number to the next one, and nothing else of it.
+    @Test func numbersOfRemovedCopiesAreFree() throws {
+        try Union().run(
+            """
+            mkdir -p lower/A/x/z lower/A/y/z lower/B/x/z lower/B/y; union
+            unique() { same "$(find mnt -printf '%i\\n' | sort | uniq -d)" '' "numbers of two objects, $1"; }
+            mkdir mnt/B/x/z/n0; mv mnt/A/y mnt/A/m5; mkdir mnt/B/n6; mv mnt/A mnt/B/n6/m8; mv mnt/B/x/z mnt/B/y/m10
+            unique mounted
+            for i in $(seq 12); do
+                mkdir -p mnt/B/y/m10/n0/k$i; mv mnt/B mnt/C; mv mnt/C/n6/m8 mnt/A; mv mnt/A mnt/C/n6/m8; mv mnt/C mnt/B
+                unique "after round $i"
+            done
+            unmount; union; unique "mounted again"; unmount
+            """
+        )
+    }
+
     @Test func whatADirectoryGivesIsNotForWhatItHas() throws {
         try Union().run(
             """
