@@ -38,6 +38,14 @@ struct BtrfsTests {
         #expect(try strata.ok("run", "--rm", "busybox", "df", "-m", "/").text.contains("1024"))
         let shrinking = try strata("--storage-opt", "btrfs.loop=512m", "run", "--rm", "busybox", "true")
         #expect(shrinking.code == 125 && shrinking.errorText.contains("cannot shrink"), "\(shrinking)")
+        // What is removed is free on the file system below too.
+        func size() throws -> Int64 { try Int64(Files.status(volume)?.blocks ?? 0) * 512 }
+        let write = "dd if=/dev/urandom of=/f bs=1M count=64; sync"
+        try strata.ok("run", "--name", "large", "busybox", "sh", "-c", write)
+        let full = try size()
+        try strata.ok("rm", "large")
+        try strata.ok("system", "prune", "-f", "--wait")
+        #expect(try size() <= full - (60 << 20), "\(full)")
         try strata.ok("system", "check")
         // Nothing stays mounted or attached.
         let table = try Files.contents("/proc/self/mountinfo")

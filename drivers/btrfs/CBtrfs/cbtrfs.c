@@ -2,6 +2,7 @@
 #include "cbtrfs.h"
 
 #include <errno.h>
+#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -90,6 +91,12 @@ int64_t cbtrfs_search(int fd, uint64_t tree, struct cbtrfs_key first, struct cbt
     if (ioctl(fd, BTRFS_IOC_TREE_SEARCH_V2, args) == -1)
         return -1;
     return args->key.nr_items;
+}
+
+int cbtrfs_trim(int fd)
+{
+    struct fstrim_range range = {.len = UINT64_MAX};
+    return ioctl(fd, FITRIM, &range);
 }
 
 int cbtrfs_sync(int fd)

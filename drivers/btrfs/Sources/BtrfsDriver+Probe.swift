@@ -64,7 +64,8 @@ extension BtrfsDriver {
             throw StorageError(
                 .unsupported,
                 "\(home) has layers of storage driver btrfs, but lies on \(type) now",
-                remedy: "move the store back to btrfs, or remove \(home) and load its images again"
+                remedy: "move the store back to btrfs, or remove \(home), load its images again and run"
+                    + " strata system check --repair"
             )
         }
         throw StorageError(

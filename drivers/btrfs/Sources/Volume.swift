@@ -109,6 +109,16 @@ struct Volume {
         return try Self.mount(loop.path, subvolume: subvolume)
     }
 
+    /// Gives what is free in the volume back to the file system on which it lies.
+    ///
+    /// The kernel does so by itself, but half a minute later, and not in a volume that is unmounted by then.
+    func trim() throws(SystemError) {
+        // Where the file cannot have holes, there is nothing to give back.
+        _ = try systemAnswer("FITRIM", file.string, expecting: .notSupported) {
+            cbtrfs_trim(root.raw)
+        }
+    }
+
     /// Bytes that the file may have and has.
     func size() throws(SystemError) -> (limit: Int64, used: Int64) {
         guard let status = try Files.status(file) else { return (0, 0) }

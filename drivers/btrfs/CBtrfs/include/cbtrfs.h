@@ -49,6 +49,9 @@ static const size_t CBTRFS_SEARCH_ITEMS = sizeof(struct btrfs_ioctl_search_args_
 int64_t cbtrfs_search(int fd, uint64_t tree, struct cbtrfs_key first, struct cbtrfs_key last, uint64_t transaction,
                       uint32_t most, void *buffer, size_t size);
 
+/* Tells the device what of it is free; EOPNOTSUPP if that has no use for it. */
+int cbtrfs_trim(int fd);
+
 /* Ends when all that was written to the file system is on disk, and wakes who frees deleted subvolumes. */
 int cbtrfs_sync(int fd);
 
