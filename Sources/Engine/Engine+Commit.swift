@@ -55,9 +55,12 @@ extension Engine {
             try prepared.insert(in: transaction)
             id = prepared.id
         }
-        try making {
-            try paused(record, options.pauses) {
-                _ = try layers.commit(record.layer, cancelled: { Interruption.isRequested }, record: insert)
+        try whileThere(record) {
+            try making {
+                try paused(record, options.pauses) {
+                    let isCancelled: @Sendable () -> Bool = { Interruption.isRequested }
+                    _ = try layers.commit(record.layer, cancelled: isCancelled, record: insert)
+                }
             }
         }
         images.updateIndex()
