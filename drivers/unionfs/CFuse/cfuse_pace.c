@@ -94,6 +94,8 @@ int cfuse_learn(struct cfuse_pace *pace, int64_t period)
 {
     if (!(pace->allowed & ~(1 << CFUSE_ASLEEP))) return 0;
     if (period > pause) {
+        /* Beside a caller that comes back, nobody has the processor for it meanwhile. */
+        if (period <= long_pause && pace->best == CFUSE_BESIDE) return change(pace, CFUSE_BESIDE);
         if (period > long_pause) forget(pace);
         pace->left[pace->best] = 0;
         pace->best = CFUSE_ASLEEP;

@@ -128,4 +128,15 @@ struct PaceTests {
         #expect(cfuse_learn(&pace, 1_000_000_000) == 1)
         #expect(pace.way == CFUSE_ASLEEP)
     }
+
+    @Test func staysBesideInAPause() {
+        var pace = cfuse_pace_of(Self.all, 50_000)
+        _ = run(&pace, 20, (20_000, 30_000, 18_000))
+        #expect(pace.way == CFUSE_BESIDE)
+        #expect(cfuse_learn(&pace, 900_000_000) == 0)
+        #expect(run(&pace, 5, (20_000, 30_000, 18_000)).allSatisfy { $0 == CFUSE_BESIDE })
+        // After so long it may be somebody else.
+        #expect(cfuse_learn(&pace, 2_000_000_000) == 1)
+        #expect(pace.way == CFUSE_ASLEEP)
+    }
 }
