@@ -2,6 +2,7 @@
 
 import Glibc
 import LinuxSys
+import Storage
 import SystemPackage
 
 /// Fixed work that no driver has a part in: how fast the machine itself was while it measured.
@@ -34,8 +35,10 @@ struct Yardsticks {
     init(in scratch: FilePath) throws {
         directory = scratch.appending("yardstick")
         program = directory.appending("true")
-        try Files.makeDirectory(directory)
-        try Files.replace(program, with: TrueProgram.file, mode: 0o755, durable: false)
+        try doing("write \(program)") { [directory, program] in
+            try Files.makeDirectory(directory)
+            try Files.replace(program, with: TrueProgram.file, mode: 0o755, durable: false)
+        }
     }
 
     /// Takes a sample of each; what cannot be done here, like starting a program where none may be, is left out.

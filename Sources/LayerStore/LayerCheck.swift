@@ -53,8 +53,20 @@ final class LayerCheck {
         }
     }
 
-    /// - Returns: `nil` for a whole layer.
+    /// - Returns: `nil` for a whole layer, and for one that somebody removes meanwhile: the row goes first, and what is seen of
+    ///   the rest then says nothing.
     func verify(_ snapshot: LayerRow, isParentBad: Bool) throws -> CheckFinding? {
+        func isGone() throws -> Bool { try store.root.database.layer(snapshot.id) == nil }
+        do {
+            guard let finding = try look(at: snapshot, isParentBad) else { return nil }
+            return try isGone() ? nil : finding
+        } catch {
+            if try isGone() { return nil }
+            throw error
+        }
+    }
+
+    private func look(at snapshot: LayerRow, _ isParentBad: Bool) throws -> CheckFinding? {
         try stop.check()
         // Its parent may have been repaired, and so have another id, since the list was made.
         guard let row = try store.root.database.layer(snapshot.id) else { return nil }
@@ -63,7 +75,6 @@ final class LayerCheck {
             return CheckFinding(.missingParent, row.driver, row.id, "its parent \(parent) has no row")
         }
         guard try isOnDisk(row, driver) else {
-            if try store.root.database.layer(row.id) == nil { return nil }
             return CheckFinding(.missingData, row.driver, row.id, "its data is gone")
         }
         if row.kind == .container || !row.isSealed && row.kind == .plain { return nil }

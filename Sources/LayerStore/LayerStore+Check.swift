@@ -98,8 +98,6 @@ extension LayerStore {
                 )
             }
             guard let verdict else { continue }
-            // Whoever removes a layer takes its row first: what is seen of the rest then says nothing.
-            if !verdict.isRepaired, try root.database.layer(row.id) == nil { continue }
             findings.append(verdict)
             if !verdict.isRepaired { bad.insert(row.id) }
         }

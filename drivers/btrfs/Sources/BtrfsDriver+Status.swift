@@ -49,7 +49,7 @@ extension BtrfsDriver: DeferredFreeing {
             }
             // What the freed extents took is usable once it is committed.
             try system("sync") { cbtrfs_sync(layers.raw) }
-            try volume?.trim()
+            if !shouldStop() { try volume?.trim() }
         }
     }
 }

@@ -141,7 +141,7 @@ static void watch(void)
         if (is_starved) {
             /* It may hold the lock, and has to be helped first. */
             set_policy(place.server, SCHED_OTHER);
-            if (++hold_ups >= HOLD_UPS) __atomic_store_n(&place.was_held_up, 1, __ATOMIC_SEQ_CST);
+            hold_ups++;
         } else if (served() == before) {
             waited += pause;
         } else {
@@ -149,7 +149,13 @@ static void watch(void)
             if (pause < LONGEST_PAUSE) pause *= 2;
             else hold_ups = 0;
         }
-        if ((waited < LONGEST_WAIT && !is_starved) || pthread_mutex_trylock(&place.lock)) continue;
+        if (waited < LONGEST_WAIT && !is_starved) continue;
+        /* The server leaves by itself, with its next request. */
+        int leaves = is_starved && hold_ups >= HOLD_UPS;
+        if (leaves || pthread_mutex_trylock(&place.lock)) {
+            if (is_starved) __atomic_store_n(&place.was_held_up, 1, __ATOMIC_SEQ_CST);
+            continue;
+        }
         go_back();
         pthread_mutex_unlock(&place.lock);
         return;

@@ -102,7 +102,7 @@ static void complete_init(char *reply)
 
 /* In one piece where it is small: the kernel pins the memory of each. And not by way of the library, whose calls are points
  * where a thread could be cancelled, which takes longer to prepare than the system call itself. */
-static ssize_t send(int fd, const struct iovec *iov, int count)
+static ssize_t write_reply(int fd, const struct iovec *iov, int count)
 {
     size_t size = 0;
     for (int index = 0; index < count; index++) size += iov[index].iov_len;
@@ -146,7 +146,7 @@ static ssize_t send_reply(int fd, struct iovec *iov, int count, void *userdata)
         if (worker.is_server) cfuse_end_service();
         if (worker.opcode == OP_INIT && cfuse_life()) cfuse_life()->init_size = init_size;
     }
-    return send(worker.device >= 0 && unique != 0 ? worker.device : fd, iov, count);
+    return write_reply(worker.device >= 0 && unique != 0 ? worker.device : fd, iov, count);
 }
 
 static ssize_t receive(int fd, void *buffer, size_t size, void *userdata)

@@ -65,7 +65,8 @@ final class InodeMap {
         return record.shown
     }
 
-    /// Notes that the object at `place` of the upper shows `shown`.
+    /// Notes that the object at `place` of the upper shows `shown`, which may be its own number: the inode may have been that of
+    /// one that is gone, and was noted.
     func record(_ inode: UInt64, _ shown: UInt64, at place: Place) throws(Failure) {
         if inode == shown { return forget(inode) }
         try append(inode, cfuse_birth(place.fd, place.name), shown)

@@ -135,14 +135,9 @@ extension UnionFS {
         let fd = try check(cfuse_open(directory, name, O_RDONLY | O_DIRECTORY, 0))
         do throws(Failure) {
             // One that was made here shows the number of the copy: its own is free for others once the copy is in its place.
-            let isNumbered = node.layer != 0 || status.inode != node.inode
             let copy = try Place(fd).status().inode
-            // The number may be that of a copy that was removed before.
-            if isNumbered {
-                try inodes?.record(copy, node.inode, at: Place(fd))
-            } else {
-                inodes?.forget(copy)
-            }
+            let isOwn = node.layer == 0 && status.inode == node.inode
+            try inodes?.record(copy, isOwn ? copy : node.inode, at: Place(fd))
             try readNames(of: node)
         } catch {
             cfuse_close(fd)
