@@ -206,7 +206,7 @@ targets += [
     tests("FormatTests", ["Format", "JSON"]),
     tests("LayerDiffTests", ["LayerDiff", "Overlay", "Storage", "LinuxSys", "CLinux", "TestGates", system]),
     tests("OverlayTests", ["Overlay", "LayerDiff", "Storage", "LinuxSys", "CLinux", "TestGates", system]),
-    tests("StoreRootTests", ["StoreRoot", "Storage", "LinuxSys", "TestGates", system]),
+    tests("StoreRootTests", ["StoreRoot", "CSQLite", "Storage", "LinuxSys", "TestGates", system]),
     tests(
         "LayerStoreTests",
         ["LayerStore", "StoreRoot", "Storage", "LayerDiff", "DriverCatalog", "LinuxSys", "TestGates", system]

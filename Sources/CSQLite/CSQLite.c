@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -29,10 +30,13 @@ int csqlite_persist_wal(sqlite3 *db)
 
 /* What is mapped of indexes: 32 KiB for each 4096 pages of a log, of which 64 are the aim. */
 static struct region {
-	void *start;
+	char *start;
 	size_t size;
+	int fd;
 } regions[64];
 static pthread_mutex_t regions_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct sigaction bus_before;
+static _Thread_local const char *reserve;
 
 /* EFAULT stands for the signal that a touch would have brought. Kernels without the call say EINVAL. */
 static int has_space(void *start, size_t size)
@@ -53,7 +57,7 @@ static void *map_with_space(void *address, size_t size, int protection, int flag
 	pthread_mutex_lock(&regions_lock);
 	for (size_t i = 0; i < sizeof regions / sizeof *regions; i++)
 		if (!regions[i].start) {
-			regions[i] = (struct region){ start, size };
+			regions[i] = (struct region){ start, size, fd };
 			break;
 		}
 	pthread_mutex_unlock(&regions_lock);
@@ -70,9 +74,53 @@ static int unmap(void *start, size_t size)
 	return munmap(start, size);
 }
 
+/* btrfs gives out again what is freed once that is on disk. */
+static int finds_space(const struct region *region, void *page, size_t size)
+{
+	for (int tries = 0; tries < 2; tries++)
+		if (syncfs(region->fd) == 0 && has_space(page, size))
+			return 1;
+	if (!reserve || unlink(reserve) != 0)
+		return 0;
+	return syncfs(region->fd) == 0 && has_space(page, size);
+}
+
+/* The kernel may have written a page to disk since it got its space, and the next touch asks for space anew. Whoever is
+ * killed between two instructions leaves a whole database, so one that cannot go on ends. */
+static void find_space(int number, siginfo_t *info, void *context)
+{
+	static const char failure[] = "strata: write the index of the store's database: No space left on device; free space on "
+				      "the file system of the store (strata system df, strata system prune)\n";
+	int error = errno;
+	size_t size = (size_t)sysconf(_SC_PAGESIZE);
+	char *page = (char *)((uintptr_t)info->si_addr & ~(uintptr_t)(size - 1));
+	(void)context;
+	for (size_t i = 0; i < sizeof regions / sizeof *regions; i++) {
+		const struct region *region = &regions[i];
+		if (!region->start || page < region->start || page >= region->start + region->size)
+			continue;
+		if (!finds_space(region, page, size)) {
+			ssize_t unused = write(STDERR_FILENO, failure, sizeof failure - 1);
+			(void)unused;
+			_exit(125);
+		}
+		errno = error;
+		return;
+	}
+	sigaction(number, &bus_before, NULL); /* the touch is repeated */
+}
+
+void csqlite_may_use(const char *path)
+{
+	reserve = path;
+}
+
 int csqlite_map_with_space(void)
 {
 	sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+	struct sigaction on_bus = { .sa_sigaction = find_space, .sa_flags = SA_SIGINFO };
+	sigemptyset(&on_bus.sa_mask);
+	sigaction(SIGBUS, &on_bus, &bus_before);
 	int result = vfs->xSetSystemCall(vfs, "mmap", (sqlite3_syscall_ptr)map_with_space);
 	return result == SQLITE_OK ? vfs->xSetSystemCall(vfs, "munmap", (sqlite3_syscall_ptr)unmap) : result;
 }

@@ -4,7 +4,7 @@ import Glibc
 import Images
 import JSON
 import LayerDiff
-package import LayerStore
+import LayerStore
 package import LinuxSys
 package import Storage
 import StoreRoot
@@ -75,25 +75,5 @@ extension Engine {
         while try tee.next() != nil {}
         try tee.finish()
         try sink.finish()
-    }
-
-    /// Rows against disk, and every layer against its content.
-    package func check(isRepairing: Bool) throws -> [CheckFinding] {
-        try layers.check(
-            isRepairing: isRepairing,
-            cancelled: { Interruption.isRequested },
-            initEntries: InitLayer.entries(over:),
-            source: storedLayer
-        )
-    }
-
-    /// The layer's blob, if there is one.
-    private func storedLayer(_ diffID: Digest) throws -> LayerStream? {
-        guard let record = try images.blobs.records(ofLayer: diffID).first else { return nil }
-        var options = LayerStreamOptions(label: "layer \(diffID)")
-        options.expectedBlobDigest = record.digest
-        options.expectedDiffID = diffID
-        let file = try images.blobs.open(record)
-        return try LayerStream(source: FileRegion(file, offset: 0, length: record.size), options: options)
     }
 }

@@ -32,7 +32,10 @@ extension ImageStore {
         }.compactMap(\.self)
         for record in records {
             if cancelled() { throw StorageError(.interrupted, "check blobs: interrupted") }
-            guard let damage = try damage(of: record) else { continue }
+            // Of one that somebody removed meanwhile the row went first.
+            guard let damage = try damage(of: record), try blobs.record(of: record.digest) != nil else {
+                continue
+            }
             let isRepaired = try repair && drop(record)
             problems.append(
                 ImageProblem(description: "blob \(record.digest): \(damage)", isRepaired: isRepaired)
@@ -123,7 +126,9 @@ extension ImageStore {
             let missing = try ([manifest, image.id] + layers.compactMap(\.blob)).filter {
                 try blobs.record(of: $0) == nil
             }
-            for digest in missing {
+            if missing.isEmpty { continue }
+            let isGone = try self.image(image.id)?.manifestDigest != manifest
+            for digest in missing where !isGone {
                 problems.append(
                     ImageProblem(
                         description: "image \(image.id): blob \(digest) is missing",

@@ -6,7 +6,7 @@ import SystemPackage
 
 /// A thread that runs one closure and must be joined.
 ///
-/// It takes no signals: they belong to the threads that the program knows of.
+/// It takes no signals from others: they belong to the threads that the program knows of.
 package final class Thread: Sendable {
     private let handle: pthread_t
 
@@ -15,6 +15,8 @@ package final class Thread: Sendable {
         var everything = sigset_t()
         var before = sigset_t()
         sigfillset(&everything)
+        // What it causes itself, for which there may be a handler.
+        sigdelset(&everything, SIGBUS)
         pthread_sigmask(SIG_SETMASK, &everything, &before)
         var handle = pthread_t()
         let failure = pthread_create(&handle, nil, Self.start, box.toOpaque())

@@ -32,6 +32,9 @@ package struct CheckFinding: Sendable {
     package var detail: String
     package var isRepaired = false
 
+    /// Whether it is still there, and a good copy in its place would cure it.
+    package var isDamage: Bool { problem.isDamage && !isRepaired }
+
     init(_ problem: Problem, _ driver: String, _ layer: LayerID?, _ detail: String) {
         self.problem = problem
         self.driver = driver

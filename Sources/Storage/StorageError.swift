@@ -57,6 +57,8 @@ package struct StorageError: Error, Sendable, CustomStringConvertible {
     private static func remedy(_ errno: Errno) -> String? {
         switch errno {
         case .noSpace: "free space on the file system of the store (strata system df, strata system prune)"
+        case .readOnlyFileSystem:
+            "make its file system writable (mount -o remount,rw; dmesg tells if the kernel gave it up)"
         case .notPermitted where geteuid() != 0: "run this as root"
         default: nil
         }

@@ -114,10 +114,20 @@ package final class Database: @unchecked Sendable {
             connection = nil
         }
         do {
-            return try attempt(durable, body)
+            return try withUse(of: reserve) { try attempt(durable, body) }
         } catch let error as StorageError where error.code == .noSpace && reserve?.use() == true {
             connection = nil
             return try attempt(durable, body)
+        }
+    }
+
+    /// Runs `body`, which may find in the middle of a write to SQLite's index that there is no space for it any more.
+    private func withUse<T>(of reserve: StoreReserve?, _ body: () throws -> T) rethrows -> T {
+        guard let reserve, case .file(_, _, _, needsSpaceToMap: true) = place else { return try body() }
+        return try reserve.path.withPlatformString { path in
+            csqlite_may_use(path)
+            defer { csqlite_may_use(nil) }
+            return try body()
         }
     }
 

@@ -18,7 +18,7 @@ struct StoreReserve: Sendable {
 
     init(_ root: FilePath) { self.root = root }
 
-    private var path: FilePath { root.appending(Self.name) }
+    var path: FilePath { root.appending(Self.name) }
 
     var isThere: Bool { (try? Files.status(path)) != nil }
 

@@ -9,9 +9,7 @@ import Storage
 enum Changes {
     static func print(_ changes: [Change], format: String?) throws {
         if let format {
-            let rows = changes.map { change -> JSON in
-                ["Type": .string(letter(change.kind)), "Path": .string(change.path.description)]
-            }
+            let rows = changes.map { row($0, isExact: format == "json") }
             Console.output.write(try listing.text(rows, format: format))
             return
         }
@@ -24,6 +22,17 @@ enum Changes {
             text.append(UInt8(ascii: "\n"))
         }
         Console.output.write(text)
+    }
+
+    /// - Parameter isExact: whether the path is to be as it is, control characters included. One that is no text, which JSON
+    ///   cannot say, stays printable, and its bytes stand beside it in hexadecimal digits.
+    private static func row(_ change: Change, isExact: Bool) -> JSON {
+        let type = JSON.string(letter(change.kind))
+        if !isExact { return ["Type": type, "Path": .string(change.path.description)] }
+        let bytes = [UInt8(ascii: "/")] + change.path.bytes
+        if let text = String(validating: bytes, as: UTF8.self) { return ["Type": type, "Path": .string(text)] }
+        let digits = bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        return ["Type": type, "Path": .string(change.path.description), "PathHex": .string(digits)]
     }
 
     private static func letter(_ kind: Change.Kind) -> String {

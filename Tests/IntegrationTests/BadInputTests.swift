@@ -136,6 +136,35 @@ struct BadInputTests {
         try strata.ok("rm", "-f", "work", "other")
     }
 
+    /// A blob that is not what its name says is found, and comes again with the next load; what stands on it goes on.
+    @Test func damagedBlob() throws {
+        let strata = try Strata(driver: "overlay2")
+        try strata.importBusybox()
+        let archive = strata.directory.appending("saved.tar").string
+        try strata.ok("save", "-o", archive, "busybox")
+        try strata.ok("run", "--name", "work", "busybox", "true")
+        try strata.ok("system", "check")
+        let blobs = strata.root.appending("oci/blobs/sha256")
+        let directory = try Files.openDirectory(blobs)
+        let sizes = try Files.list(directory.raw).map {
+            try (blobs.appending($0.name.printable), Files.status(blobs.appending($0.name.printable))?.size ?? 0)
+        }
+        let (layer, _) = try #require(sizes.max { $0.1 < $1.1 })
+        let good = try Files.contents(layer)
+        var bad = good
+        bad[bad.count / 2] ^= 1
+        try Files.replace(layer, with: bad, durable: false)
+        let found = try strata("system", "check")
+        let name = try #require(layer.lastComponent).string
+        #expect(found.code == 1 && found.text.contains("blob sha256:\(name)"), "\(found)")
+        #expect(found.errorText == "strata: 1 problems found; try --repair\n")
+        try strata.ok("system", "check", "--repair")
+        try strata.ok("system", "check")
+        try strata.ok("start", "-a", "work")
+        try strata.ok("load", "-i", archive)
+        #expect(try Files.contents(layer) == good)
+    }
+
     /// An archive cut at any point, or with any byte changed, is refused or is the same image.
     @Test func damagedArchives() throws {
         let strata = try Strata(driver: "overlay2")

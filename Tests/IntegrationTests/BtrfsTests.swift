@@ -146,6 +146,8 @@ struct BtrfsTests {
         try fails(1, "diff", "work")
         try fails(1, "commit", "work", "made")
         #expect(try strata.ok("ps", "-aq").lines.count == 1)
+        let unmended = try strata("system", "check", "--repair")
+        #expect(unmended.code == 1 && unmended.text.contains("strata rm work"), "\(unmended)")
         try strata.ok("rm", "work")
         try strata.ok("run", "--name", "work", "busybox", "sh", "-c", "echo one >/f")
         try delete("image")

@@ -19,9 +19,13 @@ int csqlite_configure(void);
 /*
  * Process-wide, after csqlite_configure: what SQLite maps from now on has its space on disk when it is
  * mapped, or the mapping fails (ENOSPC). Where a file system has to find space for each page of a mapped file that is
- * written (btrfs), the process is ended otherwise (SIGBUS).
+ * written (btrfs), the process is ended otherwise (SIGBUS). Where a page needs its space again later, and there is none
+ * even after a sync of the file system, the process ends with one line and the exit code 125.
  */
 int csqlite_map_with_space(void);
+
+/* The file that may be removed where this thread needs the space for what is mapped; NULL for none. The text stays the caller's. */
+void csqlite_may_use(const char *path);
 
 /* Whether what is mapped can be written to; what was written to disk since the last time needs its space anew. */
 int csqlite_has_space(void);

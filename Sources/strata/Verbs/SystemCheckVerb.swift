@@ -2,6 +2,7 @@
 
 import Command
 import Engine
+import Images
 import LayerStore
 import Storage
 
@@ -18,17 +19,13 @@ enum SystemCheckVerb: Verb {
         Interruption.listen()
         let engine = try parsed.engine(.write)
         let findings = try engine.check(isRepairing: parsed.flag("repair"))
-        for finding in findings {
+        for finding in findings.layers {
             let layer = finding.layer.map { " layer \($0)" } ?? ""
-            let repaired = finding.isRepaired ? " (repaired)" : ""
-            Console.output.write(
-                "\(finding.driver)\(layer): \(finding.problem.rawValue): \(finding.detail)\(repaired)\n"
-            )
+            let what = "\(finding.driver)\(layer): \(finding.problem.rawValue): \(finding.detail)"
+            report(what, isRepaired: finding.isRepaired)
         }
-        // What a killed command left is swept by the next one, and what cannot be compared is not known to be wrong.
-        let left = findings.count { finding in
-            !finding.isRepaired && finding.problem != .unnamedData && finding.problem != .unverifiable
-        }
+        for problem in findings.images { report(problem.description, isRepaired: problem.isRepaired) }
+        let left = findings.problemCount
         if left == 0 {
             Console.output.write(
                 "\(try engine.layers.layers().count) layers checked, nothing is damaged\n"
@@ -39,5 +36,9 @@ enum SystemCheckVerb: Verb {
             "strata: \(left) problems found" + (parsed.flag("repair") ? "\n" : "; try --repair\n")
         )
         return 1
+    }
+
+    private static func report(_ what: String, isRepaired: Bool) {
+        Console.output.write("\(what)\(isRepaired ? " (repaired)" : "")\n")
     }
 }

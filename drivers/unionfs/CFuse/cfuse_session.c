@@ -27,6 +27,7 @@ enum {
     OP_READ = 15,
     OP_WRITE = 16,
     OP_RELEASE = 18,
+    OP_SETXATTR = 21,
     OP_INIT = 26,
     OP_RELEASEDIR = 29,
     OP_CREATE = 35,
@@ -42,6 +43,7 @@ enum {
     FOPEN_PASSTHROUGH_BIT = 1 << 7,
 };
 #define INIT_KILLPRIV (1u << 28)
+#define INIT_SETXATTR_EXT (1u << 29)
 #define INIT_EXT (1u << 30)
 #define INIT2_PASSTHROUGH (1u << 5)
 #define INIT2_RESEND (1u << 7)
@@ -63,6 +65,8 @@ static int wanted_features, features;
 /* What INIT offered, between its request and its reply. */
 static uint32_t offered, offered2;
 static uint32_t init_size;
+/* Whether SETXATTR says if an access control list comes from a stranger to the file's group. */
+static int knows_lists_callers;
 
 static uint32_t word(const void *base, size_t offset)
 {
@@ -78,6 +82,8 @@ static void complete_init(char *reply)
 {
     uint32_t flags = word(reply, 12), flags2 = 0;
     features = 0;
+    knows_lists_callers = !(flags & INIT_SETXATTR_EXT) && (offered & INIT_SETXATTR_EXT);
+    if (knows_lists_callers) flags |= INIT_SETXATTR_EXT;
     if ((wanted_features & CFUSE_KILLPRIV) && (offered & INIT_KILLPRIV)) {
         flags |= INIT_KILLPRIV;
         features |= CFUSE_KILLPRIV;
@@ -225,6 +231,13 @@ static void look_at(char *request, size_t length)
         break;
     case OP_SETATTR:
         worker.drops_set_ids = length >= HEADER_IN + 4 && (word(request, HEADER_IN) & (1u << 11));
+        break;
+    case OP_SETXATTR:
+        if (!knows_lists_callers || length < HEADER_IN + 16) break;
+        worker.drops_set_ids = word(request, HEADER_IN + 8) & 1;
+        /* libfuse knows the form without these eight bytes. */
+        memmove(request + HEADER_IN + 8, request + HEADER_IN + 16, length - HEADER_IN - 16);
+        put(request, 0, (uint32_t)length - 8);
         break;
     default: break;
     }

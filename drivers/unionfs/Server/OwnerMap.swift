@@ -77,8 +77,11 @@ struct Owners {
 
     /// Whether an attribute's value holds ids.
     static func isList(_ attribute: UnsafePointer<CChar>) -> Bool {
+        isAccessList(attribute) || strcmp(attribute, "system.posix_acl_default") == 0
+    }
+
+    static func isAccessList(_ attribute: UnsafePointer<CChar>) -> Bool {
         strcmp(attribute, "system.posix_acl_access") == 0
-            || strcmp(attribute, "system.posix_acl_default") == 0
     }
 
     /// Replaces the ids in a list by those that the union shows.

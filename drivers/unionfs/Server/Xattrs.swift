@@ -93,6 +93,11 @@ extension UnionFS {
         node.directory?.defaultACL = -1
         node.hasNoCapability = false
         try check(cfuse_setxattr(place.fd, place.name, attribute, value, size, flags))
+        // As the kernel does where it sets the mode by the list (posix_acl_update_mode).
+        if cfuse_drops_set_ids() != 0, Owners.isAccessList(attribute) {
+            let mode = try place.status().st_mode
+            if mode & S_ISGID != 0 { try check(cfuse_chmod(place.fd, place.name, mode & 0o7777 & ~S_ISGID)) }
+        }
     }
 
     /// REMOVEXATTR.

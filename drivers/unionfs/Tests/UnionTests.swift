@@ -323,6 +323,25 @@ struct UnionTests {
         )
     }
 
+    /// As posix_acl_update_mode has it.
+    @Test(.requires(.program("setfacl"))) func aListFromOutsideTheGroupDropsSetGID() throws {
+        try Union().run(
+            """
+            chmod 755 .; mkdir lower/dir; touch lower/file lower/member lower/root
+            chown 1000:5 lower/*; chmod 6755 lower/*; union
+            list() { setpriv --reuid 1000 --regid 1000 --groups $1 setfacl -m u:7:r $2; }
+            list 6 mnt/file; same "$(stat -c %a mnt/file)" 4755 "a file's mode"
+            list 6 mnt/dir; same "$(stat -c %a mnt/dir)" 4755 "a directory's mode"
+            list 5 mnt/member; same "$(stat -c %a mnt/member)" 6755 "the mode where the owner is in the group"
+            setfacl -m u:7:r mnt/root; same "$(stat -c %a mnt/root)" 6755 "the mode by root"
+            chmod g+s mnt/dir; setpriv --reuid 1000 --regid 1000 --groups 5 setfacl -m d:u:7:r mnt/dir
+            same "$(stat -c %a mnt/dir)" 6755 "the mode with a default list"
+            same "$(getfacl -cn mnt/file | grep user:7)" user:7:r-- "the list"; unmount
+            same "$(stat -c %a upper/file)" 4755 "on disk"
+            """
+        )
+    }
+
     @Test func showsManyLayersAndNames() throws {
         try Union().run(
             """
