@@ -233,7 +233,10 @@ extension Benchmark {
                 } catch {
                     if observer.isCancelled() { return }
                     report.failures.append(
-                        Report.Failure(driver: bed.name, reason: "\(pass.title): \(error)")
+                        Report.Failure(
+                            driver: bed.name,
+                            reason: "\(pass.title): \(error); from here on it was left out"
+                        )
                     )
                     failed.append(bed.name)
                 }

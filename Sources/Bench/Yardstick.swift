@@ -61,7 +61,13 @@ struct Yardsticks {
             if state == 0 { sched_yield() }
         case .files:
             let root = try Files.openDirectory(directory)
-            try FileWork(root.raw, files: Self.files).create()
+            do {
+                try FileWork(root.raw, files: Self.files).create()
+            } catch {
+                // A full disk is not full for ever.
+                try? Files.removeTree(FileWork.directory, below: root.raw)
+                throw error
+            }
             try Files.removeTree(FileWork.directory, below: root.raw)
         case .programs:
             for _ in 0..<Self.programs { _ = try Program([program.string])() }

@@ -4,6 +4,7 @@ package import LayerDiff
 import LinuxSys
 package import Storage
 import StoreRoot
+import SystemPackage
 
 /// One thing that `check` found wrong.
 package struct CheckFinding: Sendable {
@@ -85,10 +86,10 @@ extension LayerStore {
                     verdict?.isRepaired = try checker.repair(row)
                 }
             } catch {
-                let code = (error as? StorageError)?.code
-                if code == .interrupted { throw error }
+                let failure = error as? StorageError
+                if failure?.code == .interrupted { throw error }
                 // To compare it, its blob is unpacked beside it: that there is no room for it says nothing of the layer.
-                if code == .noSpace, verdict == nil {
+                if failure?.code == .noSpace || failure?.errno == .readOnlyFileSystem, verdict == nil {
                     findings.append(CheckFinding(.unverifiable, row.driver, row.id, "not compared: \(error)"))
                     continue
                 }

@@ -9,7 +9,10 @@ enum DiffVerb: Verb {
         usage: ["CONTAINER"],
         arguments: .exactly(1),
         flags: [SharedFlags.listFormat],
-        examples: [.init("strata diff web", "List what was added (A), changed (C) and deleted (D)")],
+        examples: [
+            .init("strata diff web", "List what was added (A), changed (C) and deleted (D)"),
+            .init("strata diff --format json web", "As JSON; PathHex has the bytes of a path that is not UTF-8"),
+        ],
         completes: [.container]
     )
 

@@ -97,8 +97,16 @@ package struct Overlay2Driver: LayerDirectories {
         try homeStatus() + [
             ("Mount method", (method ?? OverlayMount.method).rawValue),
             ("Mount options", "userxattr,index=off"),
-            ("Attributes user.overlay.*", try kernel.escapes() ? "kept" : "refused (Linux before 6.7)"),
+            ("Attributes user.overlay.*", try attributeStatus()),
         ]
+    }
+
+    private func attributeStatus() throws -> String {
+        do {
+            return try kernel.escapes() ? "kept" : "refused (Linux before 6.7)"
+        } catch let error as SystemError where error.errno == .readOnlyFileSystem {
+            return "unknown, since nothing can be tried on a read-only file system"
+        }
     }
 }
 
