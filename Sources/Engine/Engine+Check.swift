@@ -30,7 +30,9 @@ extension Engine {
             source: storedLayer
         )
         for index in findings.indices where findings[index].isDamage {
-            if let remedy = try remedy(findings[index], isLast: isRepairing) { findings[index].detail += "; \(remedy)" }
+            if let remedy = try remedy(findings[index], isLast: isRepairing) {
+                findings[index].detail += "; \(remedy)"
+            }
         }
         return StoreFindings(layers: findings, images: blobs)
     }
@@ -50,7 +52,8 @@ extension Engine {
                 try images.layers(of: image.id).contains { $0.chainID == chainID }
             }
             let names = users.map(\.shortID).joined(separator: " ")
-            return users.isEmpty ? "strata system prune" : "strata rmi \(names), and load or build what it was again"
+            return users.isEmpty
+                ? "strata system prune" : "strata rmi \(names), and load or build what it was again"
         }
     }
 

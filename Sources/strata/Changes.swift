@@ -30,7 +30,9 @@ enum Changes {
         let type = JSON.string(letter(change.kind))
         if !isExact { return ["Type": type, "Path": .string(change.path.description)] }
         let bytes = [UInt8(ascii: "/")] + change.path.bytes
-        if let text = String(validating: bytes, as: UTF8.self) { return ["Type": type, "Path": .string(text)] }
+        if let text = String(validating: bytes, as: UTF8.self) {
+            return ["Type": type, "Path": .string(text)]
+        }
         let digits = bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
         return ["Type": type, "Path": .string(change.path.description), "PathHex": .string(digits)]
     }

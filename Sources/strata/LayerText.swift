@@ -25,7 +25,8 @@ enum LayerText {
         case "DiffID": digest(row.diffID)
         case "CreatedSince": .string(Human.ago(seconds: now.seconds - row.created.seconds))
         case "CreatedAt": .string(row.created.rfc3339)
-        case "Size": .string(Human.size(row.size))
+        // Of a writable one it is not known without a look at all of it: `layer inspect`.
+        case "Size": .string(row.isSealed ? Human.size(row.size) : "-")
         default: ""
         }
     }

@@ -147,7 +147,10 @@ struct BadInputTests {
         let blobs = strata.root.appending("oci/blobs/sha256")
         let directory = try Files.openDirectory(blobs)
         let sizes = try Files.list(directory.raw).map {
-            try (blobs.appending($0.name.printable), Files.status(blobs.appending($0.name.printable))?.size ?? 0)
+            try (
+                blobs.appending($0.name.printable),
+                Files.status(blobs.appending($0.name.printable))?.size ?? 0
+            )
         }
         let (layer, _) = try #require(sizes.max { $0.1 < $1.1 })
         let good = try Files.contents(layer)

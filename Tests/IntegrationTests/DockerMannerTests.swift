@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import JSON
 import LinuxSys
 import SystemPackage
 import TestGates
@@ -27,6 +28,24 @@ struct DockerMannerTests {
             "\(outcome)",
             sourceLocation: sourceLocation
         )
+    }
+
+    /// Docker gives bytes that are not UTF-8 as U+FFFD; here they can be told, and names that look like an escape too.
+    @Test func changesInJSONAreExact() throws {
+        try strata.ok(
+            "run",
+            "--name",
+            "work",
+            "busybox",
+            "sh",
+            "-c",
+            #"touch "$(printf '/a\nb')" "$(printf '/c\377')" '/a\x0ab' '/"q"'"#
+        )
+        let rows = try strata.ok("diff", "--format", "json", "work").lines.map { try JSON.parse($0) }
+        let paths = rows.filter { $0["PathHex"] == nil }.compactMap { $0["Path"]?.string }
+        #expect(paths == ["/\"q\"", "/a\nb", "/a\\x0ab"])
+        #expect(rows.compactMap { $0["PathHex"]?.string } == ["2f63ff"])
+        #expect(rows.allSatisfy { $0["Type"]?.string == "A" }, "\(rows)")
     }
 
     @Test func fullLogIsSetAsideAndReadWhole() throws {

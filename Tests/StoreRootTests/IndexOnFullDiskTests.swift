@@ -43,14 +43,17 @@ private final class FullDisk {
     init() throws {
         disk = try LoopFileSystem("btrfs", size: 160 << 20, options: ["-m", "single"])
         let store = try StoreRoot.open(
-            disk.path.appending("store"), run: disk.path.appending("run"), access: .write
+            disk.path.appending("store"),
+            run: disk.path.appending("run"),
+            access: .write
         )
         try store.database.transaction(durable: false) { _ in }
         let size = 32 << 10
         let index = SharedFD(try Files.open(disk.path.appending("index"), O_RDWR | O_CREAT, mode: 0o600))
         try system("ftruncate") { ftruncate(index.raw, size) }
         self.index = index
-        typealias Map = @convention(c) (UnsafeMutableRawPointer?, Int, CInt, CInt, CInt, off_t) ->
+        typealias Map =
+            @convention(c) (UnsafeMutableRawPointer?, Int, CInt, CInt, CInt, off_t) ->
             UnsafeMutableRawPointer?
         let files = try #require(sqlite3_vfs_find(nil))
         let map = unsafeBitCast(try #require(files.pointee.xGetSystemCall(files, "mmap")), to: Map.self)

@@ -11,7 +11,10 @@ enum DiffVerb: Verb {
         flags: [SharedFlags.listFormat],
         examples: [
             .init("strata diff web", "List what was added (A), changed (C) and deleted (D)"),
-            .init("strata diff --format json web", "As JSON; PathHex has the bytes of a path that is not UTF-8"),
+            .init(
+                "strata diff --format json web",
+                "As JSON; PathHex has the bytes of a path that is not UTF-8"
+            ),
         ],
         completes: [.container]
     )
