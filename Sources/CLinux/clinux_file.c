@@ -113,12 +113,13 @@ int clinux_syncfs(int fd)
     return syncfs(fd);
 }
 
-int clinux_fstatfs_type(int fd, uint32_t *type)
+int clinux_fstatfs_type(int fd, uint32_t *type, uint64_t *block_size)
 {
     struct statfs s;
     if (fstatfs(fd, &s) == -1)
         return -1;
     *type = (uint32_t)s.f_type;
+    if (block_size) *block_size = (uint64_t)s.f_bsize;
     return 0;
 }
 

@@ -253,9 +253,16 @@ struct ContainerTable {
         }
     }
 
-    /// On a full disk too, as the next: a container that fills the disk ends, and is removed then.
-    func markExited(_ id: String, exitCode: Int32, error: String?, finished: Int64) throws {
-        try root.database.transaction(durable: false, freesSpace: true) { transaction in
+    /// - Parameter freesSpace: whether it is done to remove the container. What the store keeps back is for that alone: one that
+    ///   fills the disk again and again would have it all.
+    func markExited(
+        _ id: String,
+        exitCode: Int32,
+        error: String?,
+        finished: Int64,
+        freesSpace: Bool
+    ) throws {
+        try root.database.transaction(durable: false, freesSpace: freesSpace) { transaction in
             _ = try transaction.run(
                 "UPDATE containers SET status = 'exited', exit_code = ?2, error = ?3, finished = ?4 WHERE id = ?1",
                 [.text(id), .integer(Int64(exitCode)), .optional(error), .integer(finished)]
@@ -268,7 +275,7 @@ struct ContainerTable {
     /// - Parameter before: the container as it was; one that has never ended has never run either.
     func markUnstarted(_ before: ContainerRecord, exitCode: Int32, error: String) throws {
         let hasRun = before.finished != nil
-        try root.database.transaction(durable: false, freesSpace: true) { transaction in
+        try root.database.transaction(durable: false) { transaction in
             _ = try transaction.run(
                 "UPDATE containers SET status = ?2, started = ?3, finished = ?4, exit_code = ?5, error = ?6 WHERE id = ?1",
                 [

@@ -62,7 +62,7 @@ extension Engine {
     ) throws {
         let container: HeldContainer
         do {
-            container = try hold(record.id, to: "copy files of")
+            container = try hold(record.id, to: "copy files of", for: use == .writing ? .change : .look)
         } catch let error as StorageError where error.errno == .readOnlyFileSystem && use != .writing {
             // As after a fault of the disk: no lock can be made there, and nobody can change what lies on it.
             return try body(layers.mountReadOnly(layers.chain(record.layer), driver: record.driver))

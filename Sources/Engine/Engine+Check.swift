@@ -29,17 +29,17 @@ extension Engine {
             initEntries: InitLayer.entries(over:),
             source: storedLayer
         )
-        for index in findings.indices where findings[index].isDamage {
-            if let remedy = try remedy(findings[index], isLast: isRepairing) {
-                findings[index].detail += "; \(remedy)"
-            }
+        for index in findings.indices {
+            if let remedy = try remedy(findings[index]) { findings[index].detail += "; \(remedy)" }
         }
         return StoreFindings(layers: findings, images: blobs)
     }
 
-    /// What helps where a repair does not, or did not.
-    private func remedy(_ finding: CheckFinding, isLast: Bool) throws -> String? {
-        guard let id = finding.layer, let layer = try? layers.layer(id) else { return nil }
+    /// What helps where a repair does not.
+    private func remedy(_ finding: CheckFinding) throws -> String? {
+        guard finding.problem.isDamage, !finding.isRepaired, let id = finding.layer,
+            let layer = try? layers.layer(id)
+        else { return nil }
         switch layer.kind {
         case .container:
             let owner = try containers.all { ($0.layer, $0.name) }.first { $0.0 == id }
@@ -47,14 +47,23 @@ extension Engine {
         case .plain: return "it cannot be made again: strata layer rm \(id)"
         case .`init`: return nil
         case .image:
-            guard isLast, let chainID = layer.chainID else { return nil }
-            let users = try images.images().filter { image in
-                try images.layers(of: image.id).contains { $0.chainID == chainID }
-            }
-            let names = users.map(\.shortID).joined(separator: " ")
-            return users.isEmpty
-                ? "strata system prune" : "strata rmi \(names), and load or build what it was again"
+            guard finding.isBeyondRepair, let chainID = layer.chainID else { return nil }
+            return try remedy(forImagesWith: chainID)
         }
+    }
+
+    /// Loading an image does not replace its layers, so it has to go first, and before it whatever stands on it.
+    private func remedy(forImagesWith chainID: Digest) throws -> String {
+        var (users, names): ([String], [String]) = ([], [])
+        for image in try images.images() {
+            guard try images.layers(of: image.id).contains(where: { $0.chainID == chainID }) else { continue }
+            users += try containers.using(image: "\(image.id)").map(\.name)
+            let references = try images.references(of: image.id).map(\.familiar)
+            names += references.isEmpty ? [image.shortID] : references
+        }
+        if names.isEmpty { return "strata system prune" }
+        let first = users.isEmpty ? "" : "strata rm -f \(users.joined(separator: " ")); "
+        return first + "strata rmi \(names.joined(separator: " ")); then load, pull or build it again"
     }
 
     /// The layer's blob, if there is one.

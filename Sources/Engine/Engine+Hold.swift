@@ -8,18 +8,27 @@ import StoreRoot
 import Supervisor
 import SystemPackage
 
+/// What a container is held for, which decides what is done on a full disk to record how it ended.
+enum HoldPurpose {
+    case change
+    /// With the space that the store keeps back for that.
+    case removal
+    /// Nothing.
+    case look
+}
+
 extension Engine {
     /// Takes hold of a container that does not run.
     ///
     /// Whatever a killed holder left running is ended first.
     ///
     /// - Parameter verb: for the message when it runs: `start`, `remove`.
-    func hold(_ text: String, to verb: String) throws -> HeldContainer {
+    func hold(_ text: String, to verb: String, for purpose: HoldPurpose = .change) throws -> HeldContainer {
         let record = try containers.find(text)
         let lock = try lockContainer(record, to: verb)
         // Read again: it may have been removed, or have ended, before we had the lock.
         let current = try containers.find(record.id)
-        try endWhatIsLeft(of: current)
+        try endWhatIsLeft(of: current, purpose)
         guard let layer = try holdLayer(current.layer) else {
             let place = try mountPoint(of: current.layer)
             let user = place.map { "mounted at \($0): strata layer unmount \($0)" } ?? "in use"
@@ -52,7 +61,7 @@ extension Engine {
     /// The container's lock, exclusively.
     ///
     /// Somebody who only looks at it holds it for a moment, so a refusal counts only when it lasts.
-    private func lockContainer(_ record: ContainerRecord, to verb: String) throws -> SharedFD {
+    func lockContainer(_ record: ContainerRecord, to verb: String) throws -> SharedFD {
         for _ in 0..<50 {
             if let lock = try root.lock(record.id, .exclusive, wait: false) {
                 return SharedFD(lock.descriptor())
@@ -67,16 +76,22 @@ extension Engine {
     }
 
     /// Ends and settles what a killed holder left: processes by their cgroup, the row's state, the run directory.
-    private func endWhatIsLeft(of record: ContainerRecord) throws {
+    private func endWhatIsLeft(of record: ContainerRecord, _ purpose: HoldPurpose) throws {
         guard record.status == .running else { return }
         try endProcesses(of: record.id)
         let state = try self.state(of: record)
-        try containers.markExited(
-            record.id,
-            exitCode: state.isRunning ? 137 : state.exitCode,
-            error: nil,
-            finished: (state.finished ?? .now).nanosecondsSince1970
-        )
+        do {
+            try containers.markExited(
+                record.id,
+                exitCode: state.isRunning ? 137 : state.exitCode,
+                error: nil,
+                finished: (state.finished ?? .now).nanosecondsSince1970,
+                freesSpace: purpose == .removal
+            )
+        } catch let error as StorageError where error.code == .noSpace && purpose == .look {
+            // The run directory goes on telling it.
+            return
+        }
         try clearRunDirectory(of: record.id)
     }
 
@@ -99,6 +114,8 @@ extension Engine {
                     continue
                 }
                 try recover(id, lock: SharedFD(lock.descriptor()))
+            } catch let error as StorageError where error.code == .noSpace {
+                // It can be told without that, and whoever removes something makes the space.
             } catch {
                 options.warn("settle container \(id.prefix(12)), whose holder was killed: \(error)")
             }
@@ -108,7 +125,7 @@ extension Engine {
     private func recover(_ id: String, lock: SharedFD) throws {
         // It may have been settled before we had the lock.
         guard let record = try? containers.find(id), record.status == .running else { return }
-        try endWhatIsLeft(of: record)
+        try endWhatIsLeft(of: record, .change)
         guard try record.config.removeWhenDone, let layer = try layers.hold(record.layer, wait: false) else {
             return
         }

@@ -104,15 +104,41 @@ extension Engine {
             try waitUntilSettled(record)
         }
         try removing {
-            let container: HeldContainer
             do {
-                container = try hold(record.id, to: "remove")
-            } catch let error as EngineError where error.code == .notFound && force {
-                return  // it was an `--rm` container
+                try removeEnded(record, force: force)
+            } catch let error as StorageError where error.code == .noSpace {
+                guard try freeFiles(of: record) else { throw error }
+                try removeEnded(record, force: force)
             }
-            try clearRunDirectory(of: record.id)
-            try remove(container)
         }
+    }
+
+    private func removeEnded(_ record: ContainerRecord, force: Bool) throws {
+        let container: HeldContainer
+        do {
+            container = try hold(record.id, to: "remove", for: .removal)
+        } catch let error as EngineError where error.code == .notFound && force {
+            return  // it was an `--rm` container
+        }
+        try clearRunDirectory(of: record.id)
+        try remove(container)
+    }
+
+    /// Frees the files of a container that is being removed before its row: to delete that takes a little space (btrfs), and
+    /// somebody has written what the store kept back. Killed after this it leaves a container that can only be removed.
+    ///
+    /// - Returns: whether there were any.
+    private func freeFiles(of record: ContainerRecord) throws -> Bool {
+        let lock = try lockContainer(record, to: "remove")
+        defer { withExtendedLifetime(lock) {} }
+        try endProcesses(of: record.id)
+        guard let layer = try holdLayer(record.layer) else { return false }
+        let driver = try layers.driver(layer.driver)
+        guard try driver.list().contains(layer.id) else { return false }
+        try driver.remove(layer.id)
+        try driver.emptyTrash { Interruption.isRequested }
+        layers.settleSpace { Interruption.isRequested }
+        return true
     }
 
     // MARK: - Processes

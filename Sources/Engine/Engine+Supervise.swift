@@ -97,7 +97,8 @@ extension Engine {
             id,
             exitCode: exit.code,
             error: nil,
-            finished: exit.finished.nanosecondsSince1970
+            finished: exit.finished.nanosecondsSince1970,
+            freesSpace: false
         )
     }
 }

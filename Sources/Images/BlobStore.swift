@@ -89,23 +89,30 @@ package final class BlobStore: Sendable {
     package func open(_ record: Record) throws -> SharedFD {
         let file: SharedFD
         do {
-            file = SharedFD(try Files.open(path(of: record.digest), O_RDONLY | O_NOFOLLOW))
+            // A pipe would be waited for.
+            file = SharedFD(try Files.open(path(of: record.digest), O_RDONLY | O_NOFOLLOW | O_NONBLOCK))
         } catch {
-            throw StorageError(
-                .corrupt,
-                "open blob \(record.digest): \(error)",
-                remedy: "load the image again, or remove it (strata system check shows what is missing)"
-            )
+            switch error.errno {
+            case .noSuchFileOrDirectory, .tooManySymbolicLinkLevels, .noSuchAddressOrDevice:
+                throw Self.damage(record.digest, "\(error)")
+            default: throw StorageError(error, doing: "open blob \(record.digest)")
+            }
         }
-        let size = try doing("open blob \(record.digest)") { try Files.status(of: file.raw).size }
-        guard size == record.size else {
-            throw StorageError(
-                .corrupt,
-                "open blob \(record.digest): it has \(size) bytes in place of \(record.size)",
-                remedy: "load the image again, or remove it (strata system check shows what is damaged)"
-            )
+        let status = try doing("open blob \(record.digest)") { try Files.status(of: file.raw) }
+        guard status.kind == .regular else { throw Self.damage(record.digest, "it is no file") }
+        guard status.size == record.size else {
+            throw Self.damage(record.digest, "it has \(status.size) bytes in place of \(record.size)")
         }
         return file
+    }
+
+    /// What a blob that is not what its name says is to users.
+    static func damage(_ digest: Digest, _ what: String) -> StorageError {
+        StorageError(
+            .corrupt,
+            "read blob \(digest): \(what)",
+            remedy: "load or pull the image again, or remove it (strata system check tells more)"
+        )
     }
 
     /// The whole content of a small blob, verified.
@@ -116,7 +123,7 @@ package final class BlobStore: Sendable {
         let file = try open(record)
         let bytes = try doing("read blob \(digest)") { try Files.contents(of: file.raw, limit: limit) }
         guard Digest.sha256(of: bytes) == digest else {
-            throw StorageError(.corrupt, "read blob \(digest): its content has another digest")
+            throw Self.damage(digest, "its content has another digest")
         }
         return bytes
     }

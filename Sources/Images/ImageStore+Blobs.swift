@@ -74,8 +74,8 @@ extension ImageStore {
         guard sink.finish() == layer.diffID else {
             throw StorageError(
                 .corrupt,
-                "write the blob of layer \(layer.diffID): its content is not what it was when it was committed",
-                remedy: "see strata system check"
+                "write the blob of layer \(layer.diffID): the blob is gone, and the layer gives another than it was made of",
+                remedy: "load or pull the image again"
             )
         }
         let record = BlobStore.Record(

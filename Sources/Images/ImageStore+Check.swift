@@ -14,15 +14,15 @@ package struct ImageProblem: Sendable, CustomStringConvertible {
 }
 
 extension ImageStore {
-    /// Compares every blob with its digest, and every image with its blobs.
+    /// Compares every blob with its digest, and every image with its blobs and layers.
     ///
     /// Cost: all blobs are read.
     ///
     /// - Parameters:
     ///   - repair: drops what is damaged, so that loading the image again brings it; configs are written again from the
-    ///     rows. A blob that somebody holds just now is left as it is.
-    ///   - cancelled: asked before each blob.
-    package func check(repair: Bool, cancelled: () -> Bool = { false }) throws -> [ImageProblem] {
+    ///     rows. A blob that somebody holds just now, or that cannot be read, is left as it is.
+    ///   - cancelled: asked all the time.
+    package func check(repair: Bool, cancelled: @escaping () -> Bool = { false }) throws -> [ImageProblem] {
         var problems: [ImageProblem] = []
         let records = try database.query("SELECT digest, size, media_type FROM blobs ORDER BY digest") {
             row in
@@ -31,60 +31,85 @@ extension ImageStore {
             }
         }.compactMap(\.self)
         for record in records {
-            if cancelled() { throw StorageError(.interrupted, "check blobs: interrupted") }
-            // Of one that somebody removed meanwhile the row went first.
-            guard let damage = try damage(of: record), try blobs.record(of: record.digest) != nil else {
-                continue
+            switch try condition(of: record, cancelled) {
+            case .whole: break
+            case .unreadable(let reason):
+                problems.append(ImageProblem(description: reason, isRepaired: false))
+            case .damaged: if let problem = try mend(record, repair, cancelled) { problems.append(problem) }
             }
-            let isRepaired = try repair && drop(record)
-            problems.append(
-                ImageProblem(description: "blob \(record.digest): \(damage)", isRepaired: isRepaired)
-            )
         }
-        problems += try checkImages(repair: repair)
+        problems += try checkImages()
+        problems += try checkNames(repair: repair)
         if problems.contains(where: \.isRepaired) { updateIndex() }
         return problems
     }
 
-    /// What is wrong with a blob; `nil` if nothing is.
-    private func damage(of record: BlobStore.Record) throws -> String? {
-        let file: SharedFD
+    private enum Condition {
+        case whole
+        /// It is not what its name says, which only another copy cures.
+        case damaged(String)
+        /// That cannot be told.
+        case unreadable(String)
+    }
+
+    private func condition(of record: BlobStore.Record, _ cancelled: () -> Bool) throws -> Condition {
         do {
-            file = try blobs.open(record)
-        } catch let error as StorageError where error.code == .corrupt {
-            return error.message
-        }
-        var hasher = SHA256Hasher()
-        let region = FileRegion(file, offset: 0, length: record.size)
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
-        defer { buffer.deallocate() }
-        do {
+            let file = try blobs.open(record)
+            let region = FileRegion(file, offset: 0, length: record.size)
+            let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+            defer { buffer.deallocate() }
+            var hasher = SHA256Hasher()
             while true {
-                let count = try region.read(into: buffer)
+                if cancelled() { throw StorageError(.interrupted, "check blobs: interrupted") }
+                let count = try doing("read blob \(record.digest)") { try region.read(into: buffer) }
                 if count == 0 { break }
                 hasher.update(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
             }
-        } catch {
-            return "\(error)"
+            let digest = hasher.finish()
+            return digest == record.digest
+                ? .whole : .damaged("blob \(record.digest): its content has the digest \(digest)")
+        } catch let error as StorageError where error.code != .interrupted {
+            return error.code == .corrupt ? .damaged(error.message) : .unreadable("\(error)")
         }
-        let digest = hasher.finish()
-        return digest == record.digest ? nil : "its content has the digest \(digest)"
     }
 
-    /// Takes a damaged blob out of the store and out of the images that name it.
-    ///
-    /// - Returns: false if somebody holds it.
-    private func drop(_ record: BlobStore.Record) throws -> Bool {
+    /// - Returns: `nil` if there is no such blob, or nothing wrong with it.
+    private func mend(
+        _ record: BlobStore.Record,
+        _ repair: Bool,
+        _ cancelled: () -> Bool
+    ) throws -> ImageProblem? {
         let config = try image(record.digest)?.configBytes
-        guard try dropRows(record, isConfig: config != nil) else { return false }
+        guard let (damage, isDropped) = try confirm(record, repair, isConfig: config != nil, cancelled) else {
+            return nil
+        }
         // Takes the lock again, which is free by now.
-        if let config { try rewrite(config, mediaType: record.mediaType) }
-        return true
+        if isDropped, let config { try rewrite(config, mediaType: record.mediaType) }
+        let end = isDropped && config == nil ? "; it was taken out" : ""
+        return ImageProblem(description: damage + end, isRepaired: isDropped)
     }
 
-    private func dropRows(_ record: BlobStore.Record, isConfig: Bool) throws -> Bool {
-        guard let lock = try blobs.lock(record.digest, .exclusive, wait: false) else { return false }
+    /// Looks again at a blob that seemed damaged: it may have been removed, and made anew.
+    ///
+    /// - Returns: what is wrong with it, and whether it was dropped, for which nobody else may hold it.
+    private func confirm(
+        _ record: BlobStore.Record,
+        _ repair: Bool,
+        isConfig: Bool,
+        _ cancelled: () -> Bool
+    ) throws -> (damage: String, isDropped: Bool)? {
+        let lock = repair ? try blobs.lock(record.digest, .exclusive, wait: false) : nil
         defer { withExtendedLifetime(lock) {} }
+        guard try blobs.record(of: record.digest) != nil,
+            case .damaged(let damage) = try condition(of: record, cancelled)
+        else { return nil }
+        if lock == nil { return (damage, false) }
+        try drop(record, isConfig: isConfig)
+        return (damage, true)
+    }
+
+    /// Takes a damaged blob, which the caller holds, out of the store and out of the images that name it.
+    private func drop(_ record: BlobStore.Record, isConfig: Bool) throws {
         let digest = SQLValue.text("\(record.digest)")
         try database.transaction(durable: isDurable) { transaction in
             try transaction.run("DELETE FROM blobs WHERE digest = ?", [digest])
@@ -99,8 +124,7 @@ extension ImageStore {
                 [digest]
             )
         }
-        _ = try? Files.unlink(blobs.path(of: record.digest))
-        return true
+        try? Files.removeTree(blobs.path(of: record.digest))
     }
 
     private func rewrite(_ bytes: [UInt8], mediaType: String) throws {
@@ -110,46 +134,55 @@ extension ImageStore {
         try database.transaction(durable: isDurable) { try batch.insertRows(in: $0) }
     }
 
-    private func checkImages(repair: Bool) throws -> [ImageProblem] {
+    private func checkImages() throws -> [ImageProblem] {
         var problems: [ImageProblem] = []
         for image in try images() {
-            if Digest.sha256(of: image.configBytes) != image.id {
-                problems.append(
-                    ImageProblem(
-                        description: "image \(image.id): its config has another digest",
-                        isRepaired: false
-                    )
-                )
-            }
-            guard let manifest = image.manifestDigest else { continue }
+            var found: [String] = []
+            if Digest.sha256(of: image.configBytes) != image.id { found.append("its config has another digest") }
             let layers = try layers(of: image.id)
-            let missing = try ([manifest, image.id] + layers.compactMap(\.blob)).filter {
-                try blobs.record(of: $0) == nil
+            if let manifest = image.manifestDigest {
+                for digest in [manifest, image.id] + layers.compactMap(\.blob)
+                where try blobs.record(of: digest) == nil { found.append("blob \(digest) is missing") }
             }
-            if missing.isEmpty { continue }
-            let isGone = try self.image(image.id)?.manifestDigest != manifest
-            for digest in missing where !isGone {
-                problems.append(
-                    ImageProblem(
-                        description: "image \(image.id): blob \(digest) is missing",
-                        isRepaired: false
-                    )
+            found += try layers.compactMap { try loss(of: $0) }
+            // What was seen of one that is removed or loaded meanwhile says nothing.
+            guard !found.isEmpty, let now = try self.image(image.id), now.manifestDigest == image.manifestDigest
+            else { continue }
+            let label = try references(of: image.id).first.map { "\($0.familiar) (\(image.shortID))" } ?? image.shortID
+            problems += found.map {
+                ImageProblem(
+                    description: "image \(label): \($0); load or pull it again, or remove it",
+                    isRepaired: false
                 )
             }
         }
+        return problems
+    }
+
+    /// What an image lacks of a layer; `nil` where there is a blob, or a layer that gives it.
+    private func loss(of layer: ImageLayer) throws -> String? {
+        if layer.blob != nil { return nil }
+        let kept = try database.query(
+            "SELECT content FROM layers WHERE chain_id = ? AND kind = 'image' AND sealed = 1",
+            [.text("\(layer.chainID)")]
+        ) { $0.optionalText(0) }
+        if kept.contains("\(layer.diffID)") { return nil }
+        return kept.isEmpty
+            ? "neither a blob nor a driver has its layer \(layer.diffID)"
+            : "it runs, but without the blob of layer \(layer.diffID) it cannot be saved"
+    }
+
+    private func checkNames(repair: Bool) throws -> [ImageProblem] {
         let lost = try database.query(
             "SELECT name FROM image_references WHERE NOT EXISTS (SELECT 1 FROM images WHERE id = image)"
         ) { $0.text(0) }
-        for name in lost {
+        return try lost.map { name in
             if repair {
                 try database.transaction(durable: isDurable) { transaction in
                     try transaction.run("DELETE FROM image_references WHERE name = ?", [.text(name)])
                 }
             }
-            problems.append(
-                ImageProblem(description: "name \(name): its image is missing", isRepaired: repair)
-            )
+            return ImageProblem(description: "name \(name): its image is missing", isRepaired: repair)
         }
-        return problems
     }
 }

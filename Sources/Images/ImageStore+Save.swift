@@ -70,7 +70,7 @@ extension ImageStore {
             let name = "blobs/sha256/\(blob.digest.hex)"
             let file = try blobs.open(blob)
             try writer.append(Self.entry(name, .regular(size: blob.size), 0o644)) { emit in
-                try Self.copy(file, size: blob.size, name: name, emit: emit)
+                try Self.copy(blob, from: file, emit: emit)
             }
         }
         for document in contents.documents {
@@ -98,7 +98,7 @@ extension ImageStore {
                 let output = SharedFD(
                     try Files.open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o644)
                 )
-                try Self.copy(blobs.open(blob), size: blob.size, name: blob.digest.hex) { bytes in
+                try Self.copy(blob, from: blobs.open(blob)) { bytes in
                     try Files.writeAll(bytes, to: output.raw)
                 }
             }
@@ -123,20 +123,24 @@ extension ImageStore {
         LayerEntry(path: TreePath(cleaning: name), kind: kind, mode: mode)
     }
 
+    /// Gives the bytes of a blob, and at the end throws if they were not what its name says.
     private static func copy(
-        _ file: SharedFD,
-        size: Int64,
-        name: String,
+        _ blob: BlobStore.Record,
+        from file: SharedFD,
         emit: (UnsafeRawBufferPointer) throws -> Void
     ) throws {
-        let region = FileRegion(file, offset: 0, length: size)
+        let region = FileRegion(file, offset: 0, length: blob.size)
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
         defer { buffer.deallocate() }
+        var hasher = SHA256Hasher()
         while true {
-            let count = try doing("read \(name)") { try region.read(into: buffer) }
-            if count == 0 { return }
-            try emit(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+            let count = try doing("read blob \(blob.digest)") { try region.read(into: buffer) }
+            if count == 0 { break }
+            let piece = UnsafeRawBufferPointer(rebasing: buffer[..<count])
+            hasher.update(piece)
+            try emit(piece)
         }
+        if hasher.finish() != blob.digest { throw BlobStore.damage(blob.digest, "its content has another digest") }
     }
 }
 

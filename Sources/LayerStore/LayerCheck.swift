@@ -11,8 +11,6 @@ final class LayerCheck {
     let initEntries: ((CInt?) throws -> [LayerEntry])?
     let source: (Digest) throws -> LayerStream?
     let stop: StopSwitch
-    /// The layers on disk when the check came to their driver.
-    private var listed: [String: Set<LayerID>] = [:]
 
     init(
         store: LayerStore,
@@ -24,14 +22,6 @@ final class LayerCheck {
         self.initEntries = initEntries
         self.source = source
         self.stop = stop
-    }
-
-    /// Whether the data is there; the list is made again only if it seems not to be.
-    private func isOnDisk(_ row: LayerRow, _ driver: any StorageDriver) throws -> Bool {
-        if listed[row.driver]?.contains(row.id) == true { return true }
-        let list = Set(try driver.list())
-        listed[row.driver] = list
-        return list.contains(row.id)
     }
 
     func unnamedData(of name: String, isRepairing: Bool) throws -> [CheckFinding] {
@@ -74,7 +64,7 @@ final class LayerCheck {
         if let parent = row.parent, try store.root.database.layer(parent) == nil {
             return CheckFinding(.missingParent, row.driver, row.id, "its parent \(parent) has no row")
         }
-        guard try isOnDisk(row, driver) else {
+        guard try driver.holds(row.id) else {
             return CheckFinding(.missingData, row.driver, row.id, "its data is gone")
         }
         if row.kind == .container || !row.isSealed && row.kind == .plain { return nil }

@@ -23,7 +23,7 @@ package struct CheckFinding: Sendable {
         case unreadable
 
         /// Whether a good copy in its place would cure it.
-        var isDamage: Bool { self == .missingData || self == .wrongContent }
+        package var isDamage: Bool { self == .missingData || self == .wrongContent }
     }
 
     package var problem: Problem
@@ -32,9 +32,8 @@ package struct CheckFinding: Sendable {
     package var layer: LayerID?
     package var detail: String
     package var isRepaired = false
-
-    /// Whether it is still there, and a good copy in its place would cure it.
-    package var isDamage: Bool { problem.isDamage && !isRepaired }
+    /// Whether a repair found nothing to make the layer from.
+    package var isBeyondRepair = false
 
     init(_ problem: Problem, _ driver: String, _ layer: LayerID?, _ detail: String) {
         self.problem = problem
@@ -83,7 +82,9 @@ extension LayerStore {
             do {
                 verdict = try checker.verify(row, isParentBad: row.parent.map { bad.contains($0) } ?? false)
                 if isRepairing, verdict?.problem.isDamage == true {
-                    verdict?.isRepaired = try checker.repair(row)
+                    let isRepaired = try checker.repair(row)
+                    verdict?.isRepaired = isRepaired
+                    verdict?.isBeyondRepair = !isRepaired
                 }
             } catch {
                 let failure = error as? StorageError

@@ -43,8 +43,16 @@ extension Files {
     /// The name of the file system that an open file lies on, or its magic number where that is unknown.
     package static func fileSystemType(_ fd: CInt) throws(SystemError) -> String {
         var magic = UInt32(0)
-        try system("fstatfs") { clinux_fstatfs_type(fd, &magic) }
+        try system("fstatfs") { clinux_fstatfs_type(fd, &magic, nil) }
         return fileSystemName(magic) ?? "0x" + String(magic, radix: 16)
+    }
+
+    /// Whether a change of a mapped file may need space where a byte of each page was written before: btrfs writes to new
+    /// places, and elsewhere a page of several blocks may have but one.
+    package static func needsSpaceToMap(_ fd: CInt) throws(SystemError) -> Bool {
+        var (magic, blockSize) = (UInt32(0), UInt64(0))
+        try system("fstatfs") { clinux_fstatfs_type(fd, &magic, &blockSize) }
+        return blockSize < UInt64(sysconf(CInt(_SC_PAGESIZE))) || fileSystemName(magic) == "btrfs"
     }
 
     /// The numbers of <linux/magic.h> for what a store may lie on.

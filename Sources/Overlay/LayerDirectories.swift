@@ -72,6 +72,14 @@ extension LayerDirectories {
         }
     }
 
+    package func holds(_ id: LayerID) throws -> Bool {
+        try doing("look for layer \(id) (\(Self.name))") {
+            try [id.rawValue, "../staging/\(id)"].contains {
+                try Files.status($0, below: layers.raw)?.kind == .directory
+            }
+        }
+    }
+
     /// What `status` says of the home first.
     package func homeStatus() throws -> [(name: String, value: String)] {
         let type = try doing("ask \(home) for its type") { try Files.fileSystemType(layers.raw) }

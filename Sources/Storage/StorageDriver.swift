@@ -53,6 +53,9 @@ package protocol StorageDriver: Sendable {
     /// Every layer on disk, half-made ones too, in no order.
     func list() throws -> [LayerID]
 
+    /// Whether the layer's own tree is there; what `list` gives may be less, like a directory beside it. Cost: one look.
+    func holds(_ id: LayerID) throws -> Bool
+
     /// What `id` alone occupies, without its parents. Cost: a walk.
     func usage(_ id: LayerID) throws -> LayerUsage
 

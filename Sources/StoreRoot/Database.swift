@@ -16,8 +16,8 @@ package final class Database: @unchecked Sendable {
     enum Place: Sendable {
         /// Nowhere: a store that does not exist.
         case empty
-        /// - needsSpaceToMap: whether writing to a mapped file asks for space each time (btrfs); where there is none, that
-        ///   ends the process (SIGBUS), and SQLite maps its index of the log.
+        /// - needsSpaceToMap: whether a write to a mapped file may need space (`Files.needsSpaceToMap`); where there is none,
+        ///   that ends the process (SIGBUS), and SQLite maps its index of the log.
         case file(String, StoreRoot.Access, StoreReserve, needsSpaceToMap: Bool)
     }
 
@@ -152,6 +152,10 @@ package final class Database: @unchecked Sendable {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         if let connection, connection.isInTransaction { return try body(connection) }
+        // The index that the first of lone processes makes anew may lose its space while that is being done.
+        if connection == nil, case .file(_, _, let reserve, needsSpaceToMap: true) = place, reserve.isNeeded {
+            readsFrugally = true
+        }
         if readsFrugally, connection == nil, case .file(let path, _, _, _) = place {
             readsFrugally = csqlite_reads_alone("\(path)-wal") != 0
         }

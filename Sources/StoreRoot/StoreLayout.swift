@@ -10,8 +10,8 @@ struct VersionStamp {
     var version: Int
     var id: String
     var isMigrating = false
-    /// Of the file system that the store lies on; empty before the stamp was read.
-    var fileSystem = ""
+    /// Of the file system that the store lies on: `Files.needsSpaceToMap`.
+    var needsSpaceToMap = false
 
     var isCurrent: Bool { version == Schema.version && !isMigrating }
 
@@ -19,9 +19,9 @@ struct VersionStamp {
     static func read(_ root: FilePath) throws -> VersionStamp? {
         let path = root.appending("version")
         let text: String
-        let fileSystem: String
+        let needsSpaceToMap: Bool
         do throws(SystemError) {
-            (text, fileSystem) = try firstBytes(path)
+            (text, needsSpaceToMap) = try firstBytes(path)
         } catch {
             if error.errno == .noSuchFileOrDirectory { return nil }
             let remedy =
@@ -44,12 +44,12 @@ struct VersionStamp {
             version: version,
             id: id,
             isMigrating: lines.count > 2,
-            fileSystem: fileSystem
+            needsSpaceToMap: needsSpaceToMap
         )
     }
 
     /// What a stamp can be, read at once, and where it lies: every command begins with this.
-    private static func firstBytes(_ path: FilePath) throws(SystemError) -> (String, fileSystem: String) {
+    private static func firstBytes(_ path: FilePath) throws(SystemError) -> (String, needsSpaceToMap: Bool) {
         let file = try Files.open(path, O_RDONLY | O_NOFOLLOW)
         var bytes: [128 of UInt8] = .init(repeating: 0)
         var span = bytes.mutableSpan
@@ -57,7 +57,7 @@ struct VersionStamp {
             span.withUnsafeMutableBytes { Glibc.read(file.raw, $0.baseAddress, $0.count) }
         }
         let text = String(decoding: (0..<count).map { bytes[$0] }, as: UTF8.self)
-        return (text, try Files.fileSystemType(file.raw))
+        return (text, try Files.needsSpaceToMap(file.raw))
     }
 
     func write(_ root: FilePath) throws {

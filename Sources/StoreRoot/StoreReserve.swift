@@ -63,14 +63,17 @@ struct StoreReserve: Sendable {
         return true
     }
 
-    /// Frees the space if hardly any other is left.
-    func useIfFull() {
+    /// Whether hardly any space is left.
+    var isNeeded: Bool {
         guard let directory = try? Files.openDirectory(root), let space = try? Files.space(of: directory.raw)
-        else {
-            return
-        }
+        else { return false }
         // What btrfs calls free but not for all is the space of its trees.
         let isForRoot = geteuid() == 0 && (try? Files.fileSystemType(directory.raw)) != "btrfs"
-        if (isForRoot ? space.freeForRoot : space.free) < Self.little { _ = use() }
+        return (isForRoot ? space.freeForRoot : space.free) < Self.little
+    }
+
+    /// Frees the space if hardly any other is left.
+    func useIfFull() {
+        if isNeeded { _ = use() }
     }
 }

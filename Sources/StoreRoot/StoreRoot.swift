@@ -73,7 +73,7 @@ package final class StoreRoot: Sendable {
                     root.appending("strata.db").string,
                     access,
                     reserve,
-                    needsSpaceToMap: stamp?.fileSystem == "btrfs"
+                    needsSpaceToMap: stamp?.needsSpaceToMap == true
                 )
         )
     }

@@ -161,11 +161,36 @@ struct BadInputTests {
         let name = try #require(layer.lastComponent).string
         #expect(found.code == 1 && found.text.contains("blob sha256:\(name)"), "\(found)")
         #expect(found.errorText == "strata: 1 problems found; try --repair\n")
-        try strata.ok("system", "check", "--repair")
-        try strata.ok("system", "check")
+        let copy = strata.directory.appending("copy.tar")
+        expectFailure(try strata("save", "-o", copy.string, "busybox"), code: 1, saying: "another digest")
+        #expect(try Files.status(copy) == nil)
+        // The layer made of it gives other bytes: tar wrote this one.
+        for flags in [["--repair"], []] {
+            let mended = try Program.run([Strata.program] + strata.flags + ["system", "check"] + flags)
+            #expect(mended.code == 1 && mended.text.contains("image busybox:latest"), "\(mended)")
+        }
         try strata.ok("start", "-a", "work")
+        expectFailure(
+            try strata("save", "-o", copy.string, "busybox"),
+            code: 1,
+            saying: "load or pull the image"
+        )
         try strata.ok("load", "-i", archive)
+        try strata.ok("system", "check")
         #expect(try Files.contents(layer) == good)
+    }
+
+    @Test(arguments: ["overlay2", "vfs", "unionfs"]) func containersFilesGone(_ driver: String) throws {
+        let strata = try Strata(driver: driver)
+        try strata.importBusybox()
+        try strata.ok("run", "--name", "work", "busybox", "true")
+        let layers = try strata.ok("layer", "ls", "--format", "{{.Kind}} {{.ID}}").lines
+        let own = try #require(layers.first { $0.hasPrefix("container ") }).dropFirst("container ".utf8.count)
+        try Files.removeTree(strata.root.appending("drivers/\(driver)/layers/\(own)"))
+        let found = try strata("system", "check", "--repair")
+        #expect(found.code == 1 && found.text.contains("strata rm work"), "\(found)")
+        try strata.ok("rm", "work")
+        try strata.ok("system", "check")
     }
 
     /// An archive cut at any point, or with any byte changed, is refused or is the same image.

@@ -113,6 +113,7 @@ extension ProbeOnly {
     func remove(_ id: LayerID) throws { throw no() }
     func emptyTrash(shouldStop: () -> Bool) throws { throw no() }
     func list() throws -> [LayerID] { throw no() }
+    func holds(_ id: LayerID) throws -> Bool { throw no() }
     func usage(_ id: LayerID) throws -> LayerUsage { throw no() }
     func status() throws -> [(name: String, value: String)] { throw no() }
     func sync() throws { throw no() }

@@ -106,6 +106,8 @@ struct Faulty<Inner: StorageDriver>: StorageDriver {
 
     func list() throws -> [LayerID] { try inner.list() }
 
+    func holds(_ id: LayerID) throws -> Bool { try inner.holds(id) }
+
     func usage(_ id: LayerID) throws -> LayerUsage { try inner.usage(id) }
 
     func status() throws -> [(name: String, value: String)] { try inner.status() }

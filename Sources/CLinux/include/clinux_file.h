@@ -35,8 +35,8 @@ long clinux_getdents64(int fd, void *buffer, size_t size);
 long clinux_copy_file_range(int in, int64_t *in_offset, int out, int64_t *out_offset, size_t length);
 int clinux_fallocate(int fd, int mode, int64_t offset, int64_t length);
 int clinux_syncfs(int fd);
-/* fstatfs(2): the magic number of the file system. */
-int clinux_fstatfs_type(int fd, uint32_t *type);
+/* fstatfs(2): the magic number of the file system, and its block size, unless that is NULL. */
+int clinux_fstatfs_type(int fd, uint32_t *type, uint64_t *block_size);
 int clinux_ficlone(int to, int from);
 int clinux_close_range(unsigned int first, unsigned int last, unsigned int flags);
 int clinux_memfd_create(const char *name, unsigned int flags);

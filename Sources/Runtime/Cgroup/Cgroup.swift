@@ -25,7 +25,7 @@ package struct CgroupHierarchies: Sendable, Equatable {
     package static func detect(root: FilePath = "/sys/fs/cgroup") -> CgroupHierarchies? {
         guard let directory = try? Files.openDirectory(root) else { return nil }
         var magic: UInt32 = 0
-        guard clinux_fstatfs_type(directory.raw, &magic) == 0 else { return nil }
+        guard clinux_fstatfs_type(directory.raw, &magic, nil) == 0 else { return nil }
         // CGROUP2_SUPER_MAGIC; a directory of v1 hierarchies is a tmpfs.
         if magic == 0x6367_7270 { return CgroupHierarchies(root: root, version: .v2) }
         guard (try? Files.status(root.appending("freezer"))) != nil else { return nil }

@@ -148,6 +148,12 @@ package struct BtrfsDriver: StorageDriver {
         }
     }
 
+    package func holds(_ id: LayerID) throws -> Bool {
+        try doing("look for layer \(id) (btrfs)") {
+            try Files.status(id.rawValue, below: layers.raw)?.kind == .directory
+        }
+    }
+
     package func sync() throws {
         try doing("write the layers in \(home) to disk") { try Files.syncFileSystem(of: layers.raw) }
     }

@@ -217,6 +217,12 @@ package struct DeviceMapperDriver: StorageDriver {
         }
     }
 
+    package func holds(_ id: LayerID) throws -> Bool {
+        try doing("look for layer \(id) (devicemapper)") {
+            try Files.status(home.appending("layers").appending(id.rawValue)) != nil
+        }
+    }
+
     package func sync() throws {
         try doing("write the layers in \(home) to disk") {
             let directory = try Files.openDirectory(home)

@@ -197,6 +197,14 @@ package struct VFSDriver: StorageDriver {
         }
     }
 
+    package func holds(_ id: LayerID) throws -> Bool {
+        try doing("look for layer \(id) (vfs)") {
+            try [Folder.layers, .staging].contains {
+                try Files.status(path(id, in: $0), below: directory.raw)?.kind == .directory
+            }
+        }
+    }
+
     package func sync() throws {
         try doing("write the layers in \(home) to disk") { try Files.syncFileSystem(of: directory.raw) }
     }
