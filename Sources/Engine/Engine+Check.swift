@@ -55,8 +55,8 @@ extension Engine {
     /// Loading an image does not replace its layers, so it has to go first, and before it whatever stands on it.
     private func remedy(forImagesWith chainID: Digest) throws -> String {
         var (users, names): ([String], [String]) = ([], [])
-        for image in try images.images() {
-            guard try images.layers(of: image.id).contains(where: { $0.chainID == chainID }) else { continue }
+        for image in try images.images()
+        where try images.layers(of: image.id).contains(where: { $0.chainID == chainID }) {
             users += try containers.using(image: "\(image.id)").map(\.name)
             let references = try images.references(of: image.id).map(\.familiar)
             names += references.isEmpty ? [image.shortID] : references

@@ -124,8 +124,10 @@ extension Engine {
         try remove(container)
     }
 
-    /// Frees the files of a container that is being removed before its row: to delete that takes a little space (btrfs), and
-    /// somebody has written what the store kept back. Killed after this it leaves a container that can only be removed.
+    /// Frees the files of a container that is being removed before its row goes.
+    ///
+    /// To delete that takes a little space (btrfs), and somebody may have written what the store kept back. Killed after this it
+    /// leaves a container that can only be removed.
     ///
     /// - Returns: whether there were any.
     private func freeFiles(of record: ContainerRecord) throws -> Bool {

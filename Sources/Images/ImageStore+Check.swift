@@ -138,7 +138,9 @@ extension ImageStore {
         var problems: [ImageProblem] = []
         for image in try images() {
             var found: [String] = []
-            if Digest.sha256(of: image.configBytes) != image.id { found.append("its config has another digest") }
+            if Digest.sha256(of: image.configBytes) != image.id {
+                found.append("its config has another digest")
+            }
             let layers = try layers(of: image.id)
             if let manifest = image.manifestDigest {
                 for digest in [manifest, image.id] + layers.compactMap(\.blob)
@@ -146,9 +148,11 @@ extension ImageStore {
             }
             found += try layers.compactMap { try loss(of: $0) }
             // What was seen of one that is removed or loaded meanwhile says nothing.
-            guard !found.isEmpty, let now = try self.image(image.id), now.manifestDigest == image.manifestDigest
+            guard !found.isEmpty, let now = try self.image(image.id),
+                now.manifestDigest == image.manifestDigest
             else { continue }
-            let label = try references(of: image.id).first.map { "\($0.familiar) (\(image.shortID))" } ?? image.shortID
+            let name = try references(of: image.id).first?.familiar
+            let label = name.map { "\($0) (\(image.shortID))" } ?? image.shortID
             problems += found.map {
                 ImageProblem(
                     description: "image \(label): \($0); load or pull it again, or remove it",

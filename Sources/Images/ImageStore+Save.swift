@@ -140,7 +140,9 @@ extension ImageStore {
             hasher.update(piece)
             try emit(piece)
         }
-        if hasher.finish() != blob.digest { throw BlobStore.damage(blob.digest, "its content has another digest") }
+        if hasher.finish() != blob.digest {
+            throw BlobStore.damage(blob.digest, "its content has another digest")
+        }
     }
 }
 

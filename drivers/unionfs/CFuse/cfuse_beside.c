@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #define _GNU_SOURCE
 #include "cfuse_beside.h"
+#include "cfuse_system.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -59,12 +59,7 @@ static char server_state(void)
 {
     char path[32], buffer[512];
     snprintf(path, sizeof path, "/proc/self/task/%ld/stat", (long)place.server);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return 0;
-    ssize_t count = read(fd, buffer, sizeof buffer - 1);
-    close(fd);
-    if (count <= 0) return 0;
-    buffer[count] = 0;
+    if (!cfuse_read_text(path, buffer, sizeof buffer)) return 0;
     const char *end = strrchr(buffer, ')');
     return end && end[1] == ' ' ? end[2] : 0;
 }

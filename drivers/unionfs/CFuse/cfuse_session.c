@@ -46,6 +46,7 @@ enum {
 #define INIT_SETXATTR_EXT (1u << 29)
 #define INIT_EXT (1u << 30)
 #define INIT2_PASSTHROUGH (1u << 5)
+#define INIT2_NO_EXPORT (1u << 6)
 #define INIT2_RESEND (1u << 7)
 #define INIT2_IDMAP (1u << 8)
 
@@ -97,6 +98,8 @@ static void complete_init(char *reply)
             flags2 |= INIT2_IDMAP;
             features |= CFUSE_IDMAP;
         }
+        /* No handles rather than such that are stale once the kernel has forgotten the inode. */
+        flags2 |= offered2 & INIT2_NO_EXPORT;
         flags |= INIT_EXT;
         put(reply, 4, 41);
         put(reply, 32, flags2);
@@ -467,6 +470,8 @@ int cfuse_features(void) { return features; }
 int cfuse_is_unnamed(void) { return worker.is_unnamed; }
 
 int cfuse_drops_set_ids(void) { return worker.drops_set_ids; }
+
+uint32_t cfuse_caller(void) { return worker.caller; }
 
 void cfuse_set_backing(int backing) { worker.backing = backing; }
 

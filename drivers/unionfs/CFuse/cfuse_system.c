@@ -299,3 +299,37 @@ int cfuse_attribute_ioctl(unsigned int command, size_t *in, size_t *out)
     default: return -1;
     }
 }
+
+int cfuse_read_text(const char *path, char *text, size_t size)
+{
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return 0;
+    ssize_t count = read(file, text, size - 1);
+    close(file);
+    if (count <= 0) return 0;
+    text[count] = 0;
+    return 1;
+}
+
+static int has_number(const char *line, unsigned long number, int from)
+{
+    char *end;
+    for (int index = 0;; index++, line = end) {
+        unsigned long value = strtoul(line, &end, 10);
+        if (end == line || *end == 0) return 0;
+        if (index >= from && value == number) return 1;
+        if (*end == '\n') return 0;
+    }
+}
+
+int cfuse_is_member(uint32_t thread, uint32_t group)
+{
+    /* proc(5): real, effective, saved and file system ids, then the groups. */
+    enum { OF_FILES = 3 };
+    char path[32], text[8192];
+    snprintf(path, sizeof path, "/proc/%u/status", thread);
+    if (!cfuse_read_text(path, text, sizeof text)) return 0;
+    const char *user = strstr(text, "\nUid:"), *own = strstr(text, "\nGid:"), *groups = strstr(text, "\nGroups:");
+    return (user && has_number(user + 5, 0, OF_FILES)) || (own && has_number(own + 5, group, OF_FILES))
+        || (groups && has_number(groups + 8, group, 0));
+}

@@ -69,7 +69,11 @@ extension UnionFS {
         let times = valid & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME)
         let mode = valid & FUSE_SET_ATTR_MODE
         if owners != 0 || (!sizes && times == 0 && mode == 0) {
+            let before = try place.status()
             try check(cfuse_chown(place.fd, place.name, uid, gid))
+            if losesSetGID(before) {
+                try check(cfuse_chmod(place.fd, place.name, try place.status().st_mode & 0o7777 & ~S_ISGID))
+            }
         }
         if mode != 0 { try check(cfuse_chmod(place.fd, place.name, new.st_mode & 0o7777)) }
         if times != 0 {
@@ -123,11 +127,25 @@ extension UnionFS {
     }
 
     /// Takes set-id bits away, as a write by someone without privilege does.
-    func dropSetIDs(_ place: Place) throws(Failure) {
-        let mode = try place.status().st_mode
+    ///
+    /// - Returns: whether there were any.
+    @discardableResult
+    func dropSetIDs(_ place: Place) throws(Failure) -> Bool {
+        let status = try place.status()
+        let mode = status.st_mode
         var kept = mode & ~S_ISUID
-        if mode & S_IXGRP != 0 { kept &= ~S_ISGID }
-        if kept != mode { try check(cfuse_chmod(place.fd, place.name, kept & 0o7777)) }
+        if mode & S_IXGRP != 0 || losesSetGID(status) { kept &= ~S_ISGID }
+        if kept == mode { return false }
+        try check(cfuse_chmod(place.fd, place.name, kept & 0o7777))
+        return true
+    }
+
+    /// Whether a change by the caller takes the setgid bit of a file that its group may not run (setattr_should_drop_sgid).
+    ///
+    /// The kernel leaves that to us, and does not say in which groups the caller is.
+    private func losesSetGID(_ status: stat) -> Bool {
+        if status.st_mode & (S_IFMT | S_ISGID | S_IXGRP) != S_IFREG | S_ISGID { return false }
+        return cfuse_is_member(cfuse_caller(), owners.groups.mapped(status.st_gid)) == 0
     }
 
     /// STATFS: of the upper, or the topmost layer.

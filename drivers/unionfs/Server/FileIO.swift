@@ -24,7 +24,10 @@ extension UnionFS {
         if writes {
             let kept = flags & (O_SYNC | O_DSYNC | CFUSE_O_NOATIME | (truncates ? O_TRUNC : 0))
             let fd = try openData(place, flags, kept)
-            if truncates, cfuse_drops_set_ids() != 0 { try dropSetIDs(place) }
+            if truncates, cfuse_drops_set_ids() != 0, try dropSetIDs(place), let session {
+                // The kernel takes the length for all that changed.
+                fuse_lowlevel_notify_inval_inode(session, id, -1, 0)
+            }
             handle = makeHandle(node, flags: flags, fd: fd)
         } else {
             handle = makeHandle(node, flags: flags, fd: -1)
@@ -252,6 +255,8 @@ extension UnionFS {
         defer { cfuse_close(fd) }
         if inSize > 0, let input { memcpy(buffer, input, inSize) }
         try check(cfuse_ioctl(fd, command, buffer))
+        // The kernel does not know that it was a change, which shows in the times.
+        if changes > 0, let session { fuse_lowlevel_notify_inval_inode(session, id, -1, 0) }
         return outSize
     }
 }

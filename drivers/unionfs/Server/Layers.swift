@@ -43,9 +43,10 @@ extension Layer {
 
     /// Whether an object of this layer is a whiteout of its own name.
     ///
-    /// In the upper it is one only where the name is too long for `.wh.`: a user may make such devices.
+    /// Where no overlay form is read, as in the upper, it is one only where the name is too long for `.wh.`: others are what
+    /// users made.
     func isWhiteout(_ status: stat, name length: Int) -> Bool {
-        status.isWhiteoutDevice && (!isUpper || length > longestWhiteoutName)
+        status.isWhiteoutDevice && (length > longestWhiteoutName || (!isUpper && readsOverlayForm))
     }
 
     /// Whether the open directory hides what the layers below have in it.

@@ -41,7 +41,7 @@ struct OwnerMap {
 
     func shown(_ id: UInt32) -> UInt32 { squashed ?? mapped(id) }
 
-    fileprivate func mapped(_ id: UInt32) -> UInt32 {
+    func mapped(_ id: UInt32) -> UInt32 {
         if ranges.isEmpty { return id }
         for range in ranges where id >= range.disk && id - range.disk < range.count {
             return range.shown + (id - range.disk)

@@ -311,6 +311,65 @@ struct UnionTests {
         )
     }
 
+    /// As setattr_should_drop_sgid has it, for a file that its group may not run.
+    @Test func aStrangersChangeDropsSetGID() throws {
+        try Union().run(
+            """
+            chmod 755 .; umask 0
+            for f in write trunc truncate fallocate chown member root; do echo x > lower/$f; chown 1000:5 lower/$f; chmod 2666 lower/$f; done
+            union; cp -p mnt/write mnt/new
+            as() { setpriv --reuid $1 --regid 1000 --groups $2 /usr/bin/python3 -c "import os; $3"; }
+            check() { same "$(stat -c %a mnt/$1)" $2 "the mode after $1"; same "$(stat -c %a upper/$1)" $2 "on disk after $1"; }
+            as 2000 6 'os.write(os.open("mnt/write", os.O_WRONLY), b"y")'; check write 666
+            as 2000 6 'os.write(os.open("mnt/new", os.O_WRONLY), b"y")'; check new 666
+            as 2000 6 'os.open("mnt/trunc", os.O_WRONLY | os.O_TRUNC)'; check trunc 666
+            as 2000 6 'os.truncate("mnt/truncate", 0)'; check truncate 666
+            as 2000 6 'os.posix_fallocate(os.open("mnt/fallocate", os.O_WRONLY), 0, 9000)'; check fallocate 666
+            as 1000 6 'os.chown("mnt/chown", -1, 6)'; check chown 666
+            as 2000 5 'os.write(os.open("mnt/member", os.O_WRONLY), b"y")'; check member 2666
+            as 0 6 'os.write(os.open("mnt/root", os.O_WRONLY), b"y")'; check root 2666; unmount
+            """
+        )
+    }
+
+    @Test(.requires(.program("lsattr"))) func attributesOfFilesShowInTheTimes() throws {
+        try Union().run(
+            """
+            touch lower/file; union; touch mnt/file; before=$(stat -c %z mnt/file); sleep 0.05; chattr +A mnt/file
+            [ "$(stat -c %z mnt/file)" != "$before" ] || fail "the time of change is the old one"
+            same "$(stat -c %z mnt/file)" "$(stat -c %z upper/file)" "the time of change"; unmount
+            """
+        )
+    }
+
+    /// A handle that is stale once the kernel has forgotten the inode is worse than none.
+    @Test func givesNoHandles() throws {
+        try Union().run(
+            """
+            touch lower/file; union
+            python3 - <<'END'
+            import ctypes, os
+            handle = ctypes.create_string_buffer(8 + 128); ctypes.c_uint.from_buffer(handle).value = 128
+            mount = ctypes.c_int()
+            result = ctypes.CDLL(None, use_errno=True).name_to_handle_at(-100, b"mnt/file", handle, ctypes.byref(mount), 0)
+            assert result == -1 and ctypes.get_errno() == 95, (result, ctypes.get_errno())
+            END
+            unmount
+            """
+        )
+    }
+
+    @Test func devicesAreDevicesInAUFSForm() throws {
+        try Union().run(
+            """
+            mkdir below; echo x > below/c; echo x > below/w; mknod lower/c c 0 0; touch lower/.wh.w
+            "$PROGRAM" -o lowerdir=lower:below,layerform=aufs mnt
+            same "$(ls mnt)" c "names"; same "$(stat -c %F mnt/c)" "character special file" "the kind"; umount mnt
+            "$PROGRAM" -o lowerdir=lower:below mnt; same "$(ls mnt)" "" "names where overlay form is read"; umount mnt
+            """
+        )
+    }
+
     @Test func noStrangerTakesSetIDBits() throws {
         try Union().run(
             """

@@ -42,6 +42,7 @@ int cfuse_features(void);
 /* Of the request this thread is serving: */
 int cfuse_is_unnamed(void);    /* CREATE stands for O_TMPFILE */
 int cfuse_drops_set_ids(void); /* the caller is not privileged to keep set-id bits; in SETXATTR of an access list, setgid */
+uint32_t cfuse_caller(void);   /* the thread that asks; 0 where that is not known */
 /* The backing file that the next OPEN or CREATE reply of this thread names; 0: none. */
 void cfuse_set_backing(int backing);
 

@@ -74,4 +74,9 @@ void cfuse_unmount(const char *target, uint64_t device);
 /* ioctls on file attributes that are forwarded: bytes of data in and out, or -1. */
 int cfuse_attribute_ioctl(unsigned int command, size_t *in, size_t *out);
 
+/* The start of what a file of /proc says, as a text; 0 where that cannot be read. */
+int cfuse_read_text(const char *path, char *text, size_t size);
+/* Whether a thread acts as root, or is in the group: what /proc says of it. */
+int cfuse_is_member(uint32_t thread, uint32_t group);
+
 #endif
