@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -33,6 +34,7 @@ static struct region {
 	char *start;
 	size_t size;
 	int fd;
+	off_t offset;
 } regions[64];
 static pthread_mutex_t regions_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction bus_before;
@@ -57,7 +59,7 @@ static void *map_with_space(void *address, size_t size, int protection, int flag
 	pthread_mutex_lock(&regions_lock);
 	for (size_t i = 0; i < sizeof regions / sizeof *regions; i++)
 		if (!regions[i].start) {
-			regions[i] = (struct region){ start, size, fd };
+			regions[i] = (struct region){ start, size, fd, offset };
 			break;
 		}
 	pthread_mutex_unlock(&regions_lock);
@@ -74,15 +76,27 @@ static int unmap(void *start, size_t size)
 	return munmap(start, size);
 }
 
+/* Whether the page is one of the file, on a file system that is written to: else no space would help. */
+static int may_want_space(const struct region *region, const char *page)
+{
+	struct stat status;
+	struct statvfs figures;
+	return fstat(region->fd, &status) == 0 && region->offset + (page - region->start) < status.st_size &&
+	       fstatvfs(region->fd, &figures) == 0 && !(figures.f_flag & ST_RDONLY);
+}
+
 /* btrfs gives out again what is freed once that is on disk. */
 static int finds_space(const struct region *region, void *page, size_t size)
 {
-	for (int tries = 0; tries < 2; tries++)
-		if (syncfs(region->fd) == 0 && has_space(page, size))
+	for (int tries = 0; tries < 2; tries++) {
+		syncfs(region->fd);
+		if (madvise(page, size, MADV_POPULATE_WRITE) == 0)
 			return 1;
+	}
 	if (!reserve || unlink(reserve) != 0)
 		return 0;
-	return syncfs(region->fd) == 0 && has_space(page, size);
+	syncfs(region->fd);
+	return madvise(page, size, MADV_POPULATE_WRITE) == 0;
 }
 
 /* The kernel may have written a page to disk since it got its space, and the next touch asks for space anew. Whoever is
@@ -99,6 +113,8 @@ static void find_space(int number, siginfo_t *info, void *context)
 		const struct region *region = &regions[i];
 		if (!region->start || page < region->start || page >= region->start + region->size)
 			continue;
+		if (!may_want_space(region, page))
+			break;
 		if (!finds_space(region, page, size)) {
 			ssize_t unused = write(STDERR_FILENO, failure, sizeof failure - 1);
 			(void)unused;

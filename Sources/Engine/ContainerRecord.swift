@@ -275,7 +275,8 @@ struct ContainerTable {
     /// - Parameter before: the container as it was; one that has never ended has never run either.
     func markUnstarted(_ before: ContainerRecord, exitCode: Int32, error: String) throws {
         let hasRun = before.finished != nil
-        try root.database.transaction(durable: false) { transaction in
+        // Nothing else tells why, on a full disk either.
+        try root.database.transaction(durable: false, freesSpace: true) { transaction in
             _ = try transaction.run(
                 "UPDATE containers SET status = ?2, started = ?3, finished = ?4, exit_code = ?5, error = ?6 WHERE id = ?1",
                 [

@@ -35,9 +35,9 @@ extension Engine {
     ) throws {
         let record = try containers.find(name)
         guard let process = try process(of: record), let holder = try holder(of: record.id) else {
-            return try withLayer(of: record, for: use) {
-                try body(ContainerTree(root: $0.root.raw, ids: ContainerIDs()))
-            }
+            let container = try hold(record.id, to: "copy files of", for: use == .writing ? .change : .look)
+            let mounted = try layers.mount(container.layer, use == .writing ? .readWrite : .readOnly)
+            return try body(ContainerTree(root: mounted.root.raw, ids: ContainerIDs()))
         }
         // Whose number it is stays certain as long as the process is held.
         defer { withExtendedLifetime(process) {} }
@@ -53,21 +53,6 @@ extension Engine {
         }
         defer { _ = clinux_act_as(geteuid(), getegid()) }
         try body(tree)
-    }
-
-    private func withLayer(
-        of record: ContainerRecord,
-        for use: ContainerTreeUse,
-        _ body: (borrowing MountedLayer) throws -> Void
-    ) throws {
-        let container: HeldContainer
-        do {
-            container = try hold(record.id, to: "copy files of", for: use == .writing ? .change : .look)
-        } catch let error as StorageError where error.errno == .readOnlyFileSystem && use != .writing {
-            // As after a fault of the disk: no lock can be made there, and nobody can change what lies on it.
-            return try body(layers.mountReadOnly(layers.chain(record.layer), driver: record.driver))
-        }
-        try body(layers.mount(container.layer, use == .writing ? .readWrite : .readOnly))
     }
 
     private static func root(of pid: CInt, for use: ContainerTreeUse) throws(SystemError) -> SharedFD {

@@ -88,9 +88,10 @@ extension Engine {
                 finished: (state.finished ?? .now).nanosecondsSince1970,
                 freesSpace: purpose == .removal
             )
-        } catch let error as StorageError where error.code == .noSpace && purpose == .look {
+        } catch let error as StorageError where purpose == .look {
             // The run directory goes on telling it.
-            return
+            if error.code == .noSpace || error.errno == .readOnlyFileSystem { return }
+            throw error
         }
         try clearRunDirectory(of: record.id)
     }
@@ -115,7 +116,7 @@ extension Engine {
                 }
                 try recover(id, lock: SharedFD(lock.descriptor()))
             } catch let error as StorageError where error.code == .noSpace {
-                // It can be told without that, and whoever removes something makes the space.
+                // The run directory tells it meanwhile, and whoever removes something makes the space.
             } catch {
                 options.warn("settle container \(id.prefix(12)), whose holder was killed: \(error)")
             }
@@ -125,7 +126,7 @@ extension Engine {
     private func recover(_ id: String, lock: SharedFD) throws {
         // It may have been settled before we had the lock.
         guard let record = try? containers.find(id), record.status == .running else { return }
-        try endWhatIsLeft(of: record, .change)
+        try endWhatIsLeft(of: record, try record.config.removeWhenDone ? .removal : .change)
         guard try record.config.removeWhenDone, let layer = try layers.hold(record.layer, wait: false) else {
             return
         }

@@ -136,7 +136,7 @@ extension Engine {
         try endProcesses(of: record.id)
         guard let layer = try holdLayer(record.layer) else { return false }
         let driver = try layers.driver(layer.driver)
-        guard try driver.list().contains(layer.id) else { return false }
+        guard try driver.holds(layer.id) else { return false }
         try driver.remove(layer.id)
         try driver.emptyTrash { Interruption.isRequested }
         layers.settleSpace { Interruption.isRequested }

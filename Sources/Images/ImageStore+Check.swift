@@ -35,7 +35,14 @@ extension ImageStore {
             case .whole: break
             case .unreadable(let reason):
                 problems.append(ImageProblem(description: reason, isRepaired: false))
-            case .damaged: if let problem = try mend(record, repair, cancelled) { problems.append(problem) }
+            case .damaged(let damage):
+                do {
+                    if let problem = try mend(record, repair, cancelled) { problems.append(problem) }
+                } catch let error as StorageError where error.code != .interrupted {
+                    problems.append(
+                        ImageProblem(description: "\(damage); not mended: \(error)", isRepaired: false)
+                    )
+                }
             }
         }
         problems += try checkImages()
@@ -73,47 +80,46 @@ extension ImageStore {
         }
     }
 
+    /// Looks again at a blob that seemed damaged: it may have been removed, and made anew.
+    ///
     /// - Returns: `nil` if there is no such blob, or nothing wrong with it.
     private func mend(
         _ record: BlobStore.Record,
         _ repair: Bool,
         _ cancelled: () -> Bool
     ) throws -> ImageProblem? {
-        let config = try image(record.digest)?.configBytes
-        guard let (damage, isDropped) = try confirm(record, repair, isConfig: config != nil, cancelled) else {
-            return nil
-        }
-        // Takes the lock again, which is free by now.
-        if isDropped, let config { try rewrite(config, mediaType: record.mediaType) }
-        let end = isDropped && config == nil ? "; it was taken out" : ""
-        return ImageProblem(description: damage + end, isRepaired: isDropped)
-    }
-
-    /// Looks again at a blob that seemed damaged: it may have been removed, and made anew.
-    ///
-    /// - Returns: what is wrong with it, and whether it was dropped, for which nobody else may hold it.
-    private func confirm(
-        _ record: BlobStore.Record,
-        _ repair: Bool,
-        isConfig: Bool,
-        _ cancelled: () -> Bool
-    ) throws -> (damage: String, isDropped: Bool)? {
         let lock = repair ? try blobs.lock(record.digest, .exclusive, wait: false) : nil
         defer { withExtendedLifetime(lock) {} }
         guard try blobs.record(of: record.digest) != nil,
             case .damaged(let damage) = try condition(of: record, cancelled)
         else { return nil }
-        if lock == nil { return (damage, false) }
-        try drop(record, isConfig: isConfig)
-        return (damage, true)
+        if lock == nil { return ImageProblem(description: damage, isRepaired: false) }
+        // The row goes last: as long as it is there, the damage is seen again.
+        try doing("remove \(blobs.path(of: record.digest))") {
+            try Files.removeTree(blobs.path(of: record.digest))
+        }
+        if let config = try image(record.digest)?.configBytes {
+            try write(config, as: record.digest)
+            return ImageProblem(description: damage, isRepaired: true)
+        }
+        try forget(record)
+        return ImageProblem(description: "\(damage); it was taken out", isRepaired: true)
     }
 
-    /// Takes a damaged blob, which the caller holds, out of the store and out of the images that name it.
-    private func drop(_ record: BlobStore.Record, isConfig: Bool) throws {
+    private func write(_ config: [UInt8], as digest: Digest) throws {
+        let file = try blobs.unnamedFile()
+        try doing("write blob \(digest)") {
+            try Files.writeAll(config, to: file.raw)
+            if isDurable { try system("fsync") { fsync(file.raw) } }
+        }
+        try blobs.publish(file, as: digest)
+    }
+
+    /// Takes a blob out of the images that name it.
+    private func forget(_ record: BlobStore.Record) throws {
         let digest = SQLValue.text("\(record.digest)")
-        try database.transaction(durable: isDurable) { transaction in
+        try database.transaction(durable: isDurable, freesSpace: true) { transaction in
             try transaction.run("DELETE FROM blobs WHERE digest = ?", [digest])
-            if isConfig { return }
             try transaction.run("UPDATE image_layers SET blob = NULL WHERE blob = ?", [digest])
             // Without all its blobs an image has no manifest; the layers tell which images those are.
             try transaction.run(
@@ -124,14 +130,6 @@ extension ImageStore {
                 [digest]
             )
         }
-        try? Files.removeTree(blobs.path(of: record.digest))
-    }
-
-    private func rewrite(_ bytes: [UInt8], mediaType: String) throws {
-        let batch = BlobBatch(blobs)
-        try batch.add(bytes, mediaType: mediaType)
-        try batch.publish(sync: isDurable)
-        try database.transaction(durable: isDurable) { try batch.insertRows(in: $0) }
     }
 
     private func checkImages() throws -> [ImageProblem] {
@@ -180,13 +178,20 @@ extension ImageStore {
         let lost = try database.query(
             "SELECT name FROM image_references WHERE NOT EXISTS (SELECT 1 FROM images WHERE id = image)"
         ) { $0.text(0) }
-        return try lost.map { name in
-            if repair {
-                try database.transaction(durable: isDurable) { transaction in
+        return lost.map { name in
+            var problem = ImageProblem(description: "name \(name): its image is missing", isRepaired: repair)
+            guard repair else { return problem }
+            do {
+                try database.transaction(durable: isDurable, freesSpace: true) { transaction in
                     try transaction.run("DELETE FROM image_references WHERE name = ?", [.text(name)])
                 }
+            } catch {
+                problem = ImageProblem(
+                    description: "\(problem.description); not mended: \(error)",
+                    isRepaired: false
+                )
             }
-            return ImageProblem(description: "name \(name): its image is missing", isRepaired: repair)
+            return problem
         }
     }
 }

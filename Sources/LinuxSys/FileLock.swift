@@ -33,7 +33,7 @@ package struct FileLock: ~Copyable, Sendable {
         wait: Bool = true
     ) throws(SystemError) -> FileLock? {
         while true {
-            let file = try Files.open(path, O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o600)
+            let file = try open(path)
             let operation = (mode == .shared ? LOCK_SH : LOCK_EX) | (wait ? 0 : LOCK_NB)
             let taken = try systemAnswer("flock", path.printable, expecting: .wouldBlock) {
                 clinux_flock(file.raw, operation)
@@ -43,6 +43,18 @@ package struct FileLock: ~Copyable, Sendable {
             if let named = try Files.status(path), named.inode == held.inode, named.device == held.device {
                 return FileLock(adopting: file)
             }
+        }
+    }
+
+    private static func open(_ path: FilePath) throws(SystemError) -> OwnedFD {
+        do throws(SystemError) {
+            return try Files.open(path, O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o600)
+        } catch {
+            // What is there can be locked there too: somebody may have the file system mounted for writing elsewhere.
+            guard error.errno == .readOnlyFileSystem,
+                let file = try? Files.open(path, O_RDONLY | O_NOFOLLOW)
+            else { throw error }
+            return file
         }
     }
 }

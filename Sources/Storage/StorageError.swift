@@ -52,13 +52,15 @@ package struct StorageError: Error, Sendable, CustomStringConvertible {
         )
     }
 
+    /// What to do where the file system of the store is read-only.
+    package static let readOnlyRemedy =
+        "make its file system writable (mount -o remount,rw; dmesg tells if the kernel gave it up)"
+
     package var description: String { remedy.map { "\(message); \($0)" } ?? message }
 
     private static func remedy(_ errno: Errno) -> String? {
         switch errno {
         case .noSpace: "free space on the file system of the store (strata system df, strata system prune)"
-        case .readOnlyFileSystem:
-            "make its file system writable (mount -o remount,rw; dmesg tells if the kernel gave it up)"
         case .notPermitted where geteuid() != 0: "run this as root"
         default: nil
         }

@@ -2,6 +2,7 @@
 
 import CSQLite
 import Glibc
+import LinuxSys
 import Storage
 import SystemPackage
 
@@ -208,6 +209,12 @@ final class Connection {
 
     private var isOutOfSpace: Bool { [ENOSPC, EDQUOT].contains(sqlite3_system_errno(handle)) }
 
+    private var isOnReadOnlyFileSystem: Bool {
+        let readOnly: UInt = 1  // ST_RDONLY
+        var figures = statvfs()
+        return statvfs(label, &figures) == 0 && figures.f_flag & readOnly != 0
+    }
+
     private func failure(_ operation: String) -> StorageError {
         let message = "\(operation) \(label): \(String(cString: sqlite3_errmsg(handle)))"
         switch sqlite3_errcode(handle) & 0xFF {
@@ -228,6 +235,13 @@ final class Connection {
             return StorageError(.inUse, message, remedy: "another process holds the database; try again")
         case SQLITE_CONSTRAINT: return StorageError(.exists, message)
         case SQLITE_READONLY, SQLITE_PERM, SQLITE_CANTOPEN, SQLITE_AUTH:
+            if isOnReadOnlyFileSystem {
+                return StorageError(
+                    SystemError(operation, label, .readOnlyFileSystem),
+                    doing: "use the store",
+                    remedy: StorageError.readOnlyRemedy
+                )
+            }
             return StorageError(.permission, message, remedy: "run as the owner of the store")
         default: return StorageError(.system, message)
         }

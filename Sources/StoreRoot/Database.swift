@@ -133,6 +133,8 @@ package final class Database: @unchecked Sendable {
 
     private func attempt<T>(_ durable: Bool, _ body: (Transaction) throws -> T) throws -> T {
         let connection = try opened(frugal: false)
+        // From now on this one reads too: to open another by turns takes long.
+        readsFrugally = false
         precondition(!connection.isInTransaction, "a transaction inside a transaction")
         try connection.setDurable(durable)
         try connection.run("BEGIN IMMEDIATE", [])

@@ -156,7 +156,12 @@ extension StoreRoot {
     ///
     /// - Returns: `nil` if `wait` is false and somebody holds it.
     package func lock(_ name: String, _ mode: FileLock.Mode, wait: Bool = true) throws -> FileLock? {
-        try doing("lock \(name)") { try FileLock.acquire(lockPath(name), mode, wait: wait) }
+        do throws(SystemError) {
+            return try FileLock.acquire(lockPath(name), mode, wait: wait)
+        } catch {
+            let remedy = error.errno == .readOnlyFileSystem ? StorageError.readOnlyRemedy : nil
+            throw StorageError(error, doing: "lock \(name)", remedy: remedy)
+        }
     }
 
     /// The lock under which the store is laid out and migrated; its file stays.

@@ -311,25 +311,43 @@ int cfuse_read_text(const char *path, char *text, size_t size)
     return 1;
 }
 
+/* Whether a line of numbers has this one, not before the place `from`. */
 static int has_number(const char *line, unsigned long number, int from)
 {
     char *end;
-    for (int index = 0;; index++, line = end) {
+    for (int index = 0; line; index++, line = end) {
         unsigned long value = strtoul(line, &end, 10);
         if (end == line || *end == 0) return 0;
         if (index >= from && value == number) return 1;
         if (*end == '\n') return 0;
     }
+    return 0;
 }
 
-int cfuse_is_member(uint32_t thread, uint32_t group)
+/* proc(5): real, effective, saved and file system ids, then the groups. */
+static int is_member(const char *status, unsigned long group)
 {
-    /* proc(5): real, effective, saved and file system ids, then the groups. */
     enum { OF_FILES = 3 };
-    char path[32], text[8192];
+    const char *own = strstr(status, "\nGid:"), *others = strstr(status, "\nGroups:");
+    return has_number(own ? own + 5 : NULL, group, OF_FILES) || has_number(others ? others + 8 : NULL, group, 0);
+}
+
+int cfuse_keeps_set_gid(uint32_t thread, uint32_t group)
+{
+    enum { FSETID = 4 };
+    char path[32], status[8192], map[4096];
     snprintf(path, sizeof path, "/proc/%u/status", thread);
-    if (!cfuse_read_text(path, text, sizeof text)) return 0;
-    const char *user = strstr(text, "\nUid:"), *own = strstr(text, "\nGid:"), *groups = strstr(text, "\nGroups:");
-    return (user && has_number(user + 5, 0, OF_FILES)) || (own && has_number(own + 5, group, OF_FILES))
-        || (groups && has_number(groups + 8, group, 0));
+    if (!thread || !cfuse_read_text(path, status, sizeof status)) return 1;
+    const char *capabilities = strstr(status, "\nCapEff:");
+    if (capabilities && strtoull(capabilities + 8, NULL, 16) & 1 << FSETID) return 1;
+    if (is_member(status, group)) return 1;
+    /* By way of an id-mapped mount a container of a user namespace calls the group as it stands on disk. */
+    snprintf(path, sizeof path, "/proc/%u/gid_map", thread);
+    if (!cfuse_read_text(path, map, sizeof map)) return 0;
+    for (char *line = map; line && *line; line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
+        unsigned long inside, outside, count;
+        if (sscanf(line, "%lu %lu %lu", &inside, &outside, &count) != 3) break;
+        if (group >= inside && group - inside < count && is_member(status, outside + (group - inside))) return 1;
+    }
+    return 0;
 }

@@ -145,7 +145,7 @@ extension UnionFS {
     /// The kernel leaves that to us, and does not say in which groups the caller is.
     private func losesSetGID(_ status: stat) -> Bool {
         if status.st_mode & (S_IFMT | S_ISGID | S_IXGRP) != S_IFREG | S_ISGID { return false }
-        return cfuse_is_member(cfuse_caller(), owners.groups.mapped(status.st_gid)) == 0
+        return cfuse_keeps_set_gid(cfuse_caller(), owners.groups.mapped(status.st_gid)) == 0
     }
 
     /// STATFS: of the upper, or the topmost layer.

@@ -76,7 +76,8 @@ int cfuse_attribute_ioctl(unsigned int command, size_t *in, size_t *out);
 
 /* The start of what a file of /proc says, as a text; 0 where that cannot be read. */
 int cfuse_read_text(const char *path, char *text, size_t size);
-/* Whether a thread acts as root, or is in the group: what /proc says of it. */
-int cfuse_is_member(uint32_t thread, uint32_t group);
+/* Whether a file of the group, which may not run it, stays setgid where this thread changes it: it is in the group, or may do
+ * so (CAP_FSETID), by what /proc says of it. So does one of which nothing is known. */
+int cfuse_keeps_set_gid(uint32_t thread, uint32_t group);
 
 #endif
