@@ -63,7 +63,7 @@ extension Engine {
         }
         if names.isEmpty { return "strata system prune" }
         let first = users.isEmpty ? "" : "strata rm -f \(users.joined(separator: " ")); "
-        return first + "strata rmi \(names.joined(separator: " ")); then load, pull or build it again"
+        return first + "strata rmi \(names.joined(separator: " ")); then load it again"
     }
 
     /// The layer's blob, if there is one.

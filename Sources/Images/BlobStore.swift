@@ -111,7 +111,7 @@ package final class BlobStore: Sendable {
         StorageError(
             .corrupt,
             "read blob \(digest): \(what)",
-            remedy: "load or pull the image again, or remove it (strata system check tells more)"
+            remedy: "load the image again, or remove it (strata system check tells more)"
         )
     }
 

@@ -75,7 +75,7 @@ extension ImageStore {
             throw StorageError(
                 .corrupt,
                 "write the blob of layer \(layer.diffID): the blob is gone, and the layer gives another than it was made of",
-                remedy: "load or pull the image again"
+                remedy: "load the image again"
             )
         }
         let record = BlobStore.Record(

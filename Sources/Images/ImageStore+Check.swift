@@ -153,7 +153,7 @@ extension ImageStore {
             let label = name.map { "\($0) (\(image.shortID))" } ?? image.shortID
             problems += found.map {
                 ImageProblem(
-                    description: "image \(label): \($0); load or pull it again, or remove it",
+                    description: "image \(label): \($0); load it again, or remove it",
                     isRepaired: false
                 )
             }

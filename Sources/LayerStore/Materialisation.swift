@@ -230,7 +230,7 @@ final class Materialisation: Sendable {
                 throw StorageError(
                     .corrupt,
                     "unpack \(stream.label): its content has the digest \(digests.diffID), not \(source.diffID)",
-                    remedy: "load or pull the image again"
+                    remedy: "load the image again"
                 )
             }
             try source.completed(digests)
@@ -248,7 +248,7 @@ final class Materialisation: Sendable {
             throw StorageError(
                 .notFound,
                 "make layer \(source.diffID) on \(name): its blob is not stored and no other driver has it",
-                remedy: "load or pull the image again"
+                remedy: "load the image again"
             )
         }
         let lock = try store.protect(origin.id)
@@ -273,7 +273,7 @@ final class Materialisation: Sendable {
             throw StorageError(
                 .corrupt,
                 "copy \(tee.label) to \(name): the copy has the digest \(digest), which nothing vouches for",
-                remedy: "load or pull the image again"
+                remedy: "load the image again"
             )
         }
         report(layer.index, .unpacked)

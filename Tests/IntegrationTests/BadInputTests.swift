@@ -173,7 +173,7 @@ struct BadInputTests {
         expectFailure(
             try strata("save", "-o", copy.string, "busybox"),
             code: 1,
-            saying: "load or pull the image"
+            saying: "load the image"
         )
         try strata.ok("load", "-i", archive)
         try strata.ok("system", "check")
