@@ -153,6 +153,20 @@ package enum Need: Sendable, CustomStringConvertible {
 }
 
 extension Need {
+    /// A kernel that is new enough for what `feature` names.
+    package static func linux(_ major: Int, _ minor: Int, for feature: String) -> Need {
+        .other(feature) {
+            var name = utsname()
+            uname(&name)
+            let release = withUnsafeBytes(of: name.release) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            let numbers = release.split { !$0.isNumber }.prefix(2).compactMap { Int($0) }
+            return numbers.lexicographicallyPrecedes([major, minor])
+                ? "Linux \(release) is older than \(major).\(minor)" : nil
+        }
+    }
+
     /// A kernel with device-mapper.
     package static let deviceMapper = Need.kernel(
         "device-mapper",

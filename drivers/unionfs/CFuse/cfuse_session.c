@@ -3,25 +3,26 @@
 #include "cfuse_session.h"
 
 #include "cfuse_beside.h"
+#include "cfuse_crew.h"
 #include "cfuse_device.h"
 #include "cfuse_life.h"
 #include "cfuse_pace.h"
+#include "cfuse_statx.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 /* The parts of the protocol (linux/fuse.h, 7.45) that are completed here; Debian 12's header ends at 7.38. */
 enum {
     OP_FORGET = 2,
+    OP_GETATTR = 3,
     OP_SETATTR = 4,
     OP_OPEN = 14,
     OP_READ = 15,
@@ -33,6 +34,7 @@ enum {
     OP_CREATE = 35,
     OP_BATCH_FORGET = 42,
     OP_TMPFILE = 51,
+    OP_STATX = 52,
     HEADER_IN = 40,
     HEADER_OUT = 16,
     INIT_REPLY = 64,
@@ -56,7 +58,8 @@ static __thread struct {
     uint32_t opcode;
     uint32_t caller; /* the thread that asks; 0: it is not known, or does not care for the answer */
     int is_awaited; /* somebody stands still until it has the answer */
-    int is_unnamed, drops_set_ids, backing, is_resuming, is_server;
+    int is_unnamed, drops_set_ids, backing, asks_birth, is_resuming, is_server;
+    int64_t birth;
     void *reply; /* a page for small ones, behind the buffer for requests */
     void *buffer;
     size_t buffer_size;
@@ -128,6 +131,7 @@ static ssize_t write_reply(int fd, const struct iovec *iov, int count)
 static ssize_t send_reply(int fd, struct iovec *iov, int count, void *userdata)
 {
     (void)userdata;
+    char extended[CFUSE_STATX_REPLY];
     /* A notification has no request and takes the session's descriptor. */
     uint64_t unique = 0;
     if (iov[0].iov_len >= HEADER_OUT) memcpy(&unique, (char *)iov[0].iov_base + 8, sizeof unique);
@@ -143,6 +147,10 @@ static ssize_t send_reply(int fd, struct iovec *iov, int count, void *userdata)
             put(open_reply, 8, (flags | FOPEN_PASSTHROUGH_BIT) & ~(uint32_t)FOPEN_KEEP_CACHE_BIT);
             put(open_reply, 12, (uint32_t)worker.backing);
             worker.backing = 0;
+        } else if (worker.asks_birth && length == CFUSE_ATTR_REPLY) {
+            cfuse_to_statx(reply, worker.birth, extended);
+            iov[1] = (struct iovec){.iov_base = extended, .iov_len = sizeof extended};
+            put(iov[0].iov_base, 0, HEADER_OUT + sizeof extended);
         }
     }
     if (worker.is_resuming) {
@@ -211,7 +219,7 @@ static void look_at(char *request, size_t length)
 {
     worker.opcode = word(request, 4);
     look_at_caller(request);
-    worker.is_unnamed = worker.drops_set_ids = 0;
+    worker.is_unnamed = worker.drops_set_ids = worker.asks_birth = 0;
     worker.backing = 0;
     switch (worker.opcode) {
     case OP_INIT:
@@ -222,6 +230,12 @@ static void look_at(char *request, size_t length)
     case OP_TMPFILE:
         put(request, 4, OP_CREATE);
         worker.is_unnamed = 1;
+        break;
+    case OP_STATX:
+        /* The start of its arguments is the same. */
+        put(request, 4, OP_GETATTR);
+        worker.asks_birth = 1;
+        worker.birth = 0;
         break;
     case OP_OPEN:
         worker.drops_set_ids = length >= HEADER_IN + 8 && (word(request, HEADER_IN + 4) & 1);
@@ -246,60 +260,13 @@ static void look_at(char *request, size_t length)
     }
 }
 
-static int64_t now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
-}
-
-/* Threads that help when the one that serves is held up, or many programs ask at once. */
-static struct {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    int wanted;
-    /* Until when the first helps because of a crowd. */
-    int64_t crowd_end;
-} crew = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
-
-static void want(int more)
-{
-    pthread_mutex_lock(&crew.lock);
-    __atomic_add_fetch(&crew.wanted, more, __ATOMIC_SEQ_CST);
-    if (more > 0) pthread_cond_broadcast(&crew.changed);
-    pthread_mutex_unlock(&crew.lock);
-}
-
-static int is_crowded(void) { return now() < __atomic_load_n(&crew.crowd_end, __ATOMIC_SEQ_CST); }
-
-static int is_wanted(int helper)
-{
-    return __atomic_load_n(&crew.wanted, __ATOMIC_SEQ_CST) > helper || (helper == 0 && is_crowded());
-}
-
 void cfuse_begin_long(void)
 {
     if (worker.is_server) cfuse_leave();
-    want(1);
+    cfuse_want_help(1);
 }
 
-void cfuse_end_long(void) { want(-1); }
-
-/* Calls a helper when the requests come from several programs by turns; one alone waits for its answer before it asks
- * again. */
-static void look_for_crowd(void)
-{
-    static const int64_t help_time = 10 * 1000000;
-    static uint32_t last, changes;
-    if (!worker.caller) return;
-    changes = changes << 1 | (worker.caller != last);
-    last = worker.caller;
-    if (__builtin_popcount(changes) < 10 || is_wanted(0)) return;
-    pthread_mutex_lock(&crew.lock);
-    __atomic_store_n(&crew.crowd_end, now() + help_time, __ATOMIC_SEQ_CST);
-    pthread_cond_broadcast(&crew.changed);
-    pthread_mutex_unlock(&crew.lock);
-}
+void cfuse_end_long(void) { cfuse_want_help(-1); }
 
 static void *make_buffer(int device)
 {
@@ -375,7 +342,7 @@ static void change_way(struct cfuse_pace *pace, int device)
 /* Goes, or stays, beside whoever waits for the answer to come. */
 static void stand_beside(struct cfuse_pace *pace, int device, int has_help, int had_to_wait)
 {
-    int is_in_crowd = has_help && is_crowded();
+    int is_in_crowd = has_help && cfuse_is_crowded();
     int is_there = 1;
     if (cfuse_is_beside()) is_there = cfuse_stay_beside(worker.is_awaited, had_to_wait);
     else if (worker.is_awaited && !is_in_crowd) is_there = cfuse_go_beside();
@@ -394,7 +361,7 @@ int cfuse_serve(struct fuse_session *session, int device, int ways, int look_tim
     worker.is_server = 1;
     struct cfuse_pace pace = cfuse_pace_of(ways, (int64_t)look_time * 1000);
     set_blocking(device, 1);
-    int64_t answered = now();
+    int64_t answered = cfuse_now();
     int is_settled = !shared, has_guard = !(ways & 1 << CFUSE_BESIDE), had_to_wait = 0;
     for (;;) {
         if (!is_settled && shared->init_size) {
@@ -404,7 +371,7 @@ int cfuse_serve(struct fuse_session *session, int device, int ways, int look_tim
         }
         ssize_t count = syscall(SYS_read, device, buffer, LARGEST_REQUEST);
         if (count < 0 && errno == EAGAIN && pace.way != CFUSE_ASLEEP) {
-            if (pace.way == CFUSE_LOOKING && now() - answered < pace.look_time) continue;
+            if (pace.way == CFUSE_LOOKING && cfuse_now() - answered < pace.look_time) continue;
             had_to_wait = 1;
             struct pollfd waiting = {.fd = device, .events = POLLIN};
             poll(&waiting, 1, -1);
@@ -413,12 +380,12 @@ int cfuse_serve(struct fuse_session *session, int device, int ways, int look_tim
         int result = take_request(device, buffer, count);
         if (result < 0) return result == -1 ? 0 : result + 1;
         if (result == 0) continue;
-        if (has_help) look_for_crowd();
+        if (has_help) cfuse_look_for_crowd(worker.caller);
         if (pace.way == CFUSE_BESIDE) stand_beside(&pace, device, has_help, had_to_wait);
         had_to_wait = 0;
         answer_request(session, buffer, count);
         if (fuse_session_exited(session)) return 0;
-        int64_t time = now();
+        int64_t time = cfuse_now();
         int changes = cfuse_learn(&pace, time - answered);
         answered = time;
         if (pace.count == GUARD_AFTER && !has_guard) {
@@ -434,16 +401,14 @@ int cfuse_help(struct fuse_session *session, int device, int number)
     void *buffer = NULL;
     cfuse_take_slot(number + 1);
     for (;;) {
-        pthread_mutex_lock(&crew.lock);
-        while (!is_wanted(number)) pthread_cond_wait(&crew.changed, &crew.lock);
-        pthread_mutex_unlock(&crew.lock);
+        cfuse_wait_until_wanted(number);
         if (!buffer) {
             buffer = make_buffer(device);
             if (!buffer) return -ENOMEM;
             device = reading_device(device);
             set_blocking(device, 0);
         }
-        while (is_wanted(number)) {
+        while (cfuse_is_wanted(number)) {
             ssize_t count = syscall(SYS_read, device, buffer, LARGEST_REQUEST);
             int result = take_request(device, buffer, count);
             if (result < 0) return result == -1 ? 0 : result + 1;
@@ -474,6 +439,10 @@ int cfuse_drops_set_ids(void) { return worker.drops_set_ids; }
 uint32_t cfuse_caller(void) { return worker.caller; }
 
 void cfuse_set_backing(int backing) { worker.backing = backing; }
+
+int cfuse_asks_birth(void) { return worker.asks_birth; }
+
+void cfuse_set_birth(int64_t birth) { worker.birth = birth; }
 
 void *cfuse_buffer(size_t size)
 {

@@ -36,10 +36,16 @@ extension UnionFS {
     }
 
     /// GETATTR.
-    func getAttributes(_ id: UInt64) throws(Failure) -> stat {
+    ///
+    /// - Parameter withBirth: whether the reply is to tell the time of birth: that of the file that has the content, as
+    ///   overlay does. After a copy-up that is another, which shows when the kernel asks again.
+    func getAttributes(_ id: UInt64, withBirth: Bool) throws(Failure) -> stat {
         tree.read()
         defer { tree.unlock() }
-        return try attributes(of: node(id))
+        let node = try node(id)
+        let place = try place(of: node)
+        if withBirth { cfuse_set_birth(cfuse_birth(place.fd, place.name)) }
+        return shown(try place.status(), of: node)
     }
 
     /// SETATTR: everything that is not to be changed keeps its value; what is below comes up first.

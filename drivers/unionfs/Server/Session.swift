@@ -113,7 +113,7 @@ enum Session {
         operations.getattr = { request, node, _ in
             guard let request else { return }
             answer(request) { (union) throws(Failure) in
-                var status = try union.getAttributes(node)
+                var status = try union.getAttributes(node, withBirth: cfuse_asks_birth() != 0)
                 fuse_reply_attr(request, &status, forever)
             }
         }

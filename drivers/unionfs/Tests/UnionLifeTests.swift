@@ -276,10 +276,4 @@ struct UnionLifeTests {
 }
 
 /// A kernel that hands out again what a dead server had.
-private let resending = Need.other("requests handed out again") {
-    var name = utsname()
-    uname(&name)
-    let release = withUnsafeBytes(of: name.release) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-    let numbers = release.split { !$0.isNumber }.prefix(2).compactMap { Int($0) }
-    return numbers.lexicographicallyPrecedes([6, 9]) ? "Linux \(release) hands out no request again" : nil
-}
+private let resending = Need.linux(6, 9, for: "requests handed out again")

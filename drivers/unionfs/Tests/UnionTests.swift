@@ -342,6 +342,21 @@ struct UnionTests {
         )
     }
 
+    @Test(.requires(.linux(6, 6, for: "STATX of FUSE"))) func tellsBirth() throws {
+        try Union().run(
+            """
+            mkdir lower/d; echo a > lower/f; ln -s f lower/l; mknod lower/n b 259 70000; chmod 4751 lower/f; chown 7:8 lower/d
+            touch -d 1960-05-05 lower/f; sleep 0.01; union
+            of='%A %u %g %s %b %h %t %T %x %y %z %w'
+            for name in d f l n; do same "$(stat -c "$of" mnt/$name)" "$(stat -c "$of" lower/$name)" $name; done
+            echo b > mnt/new; mkdir mnt/made
+            for name in new made; do same "$(stat -c "$of" mnt/$name)" "$(stat -c "$of" upper/$name)" $name; done
+            # Kept by the kernel, beside what changes.
+            chmod 600 mnt/new; same "$(stat -c "$of" mnt/new)" "$(stat -c "$of" upper/new)" changed
+            """
+        )
+    }
+
     /// A handle that is stale once the kernel has forgotten the inode is worse than none.
     @Test func givesNoHandles() throws {
         try Union().run(

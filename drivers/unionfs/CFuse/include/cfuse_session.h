@@ -45,6 +45,9 @@ int cfuse_drops_set_ids(void); /* the caller is not privileged to keep set-id bi
 uint32_t cfuse_caller(void);   /* the thread that asks; 0 where that is not known */
 /* The backing file that the next OPEN or CREATE reply of this thread names; 0: none. */
 void cfuse_set_backing(int backing);
+int cfuse_asks_birth(void); /* GETATTR stands for STATX */
+/* The time of birth that the reply tells, in nanoseconds since 1970; 0: it is not known. */
+void cfuse_set_birth(int64_t birth);
 
 /* A buffer of this thread of at least `size` bytes; NULL without memory. */
 void *cfuse_buffer(size_t size);
