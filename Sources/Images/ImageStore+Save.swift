@@ -130,17 +130,15 @@ extension ImageStore {
         emit: (UnsafeRawBufferPointer) throws -> Void
     ) throws {
         let region = FileRegion(file, offset: 0, length: blob.size)
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
-        defer { buffer.deallocate() }
-        var hasher = SHA256Hasher()
+        let passage = try doing("read blob \(blob.digest)") { try HashedPassage() }
         while true {
-            let count = try doing("read blob \(blob.digest)") { try region.read(into: buffer) }
-            if count == 0 { break }
-            let piece = UnsafeRawBufferPointer(rebasing: buffer[..<count])
-            hasher.update(piece)
+            let piece = try passage.next { room in
+                try doing("read blob \(blob.digest)") { try region.read(into: room) }
+            }
+            if piece.isEmpty { break }
             try emit(piece)
         }
-        if hasher.finish() != blob.digest {
+        if passage.finish() != blob.digest {
             throw BlobStore.damage(blob.digest, "its content has another digest")
         }
     }
