@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -96,6 +97,13 @@ int clinux_linkat(int olddir, const char *old, int newdir, const char *new_, int
 long clinux_getdents64(int fd, void *buffer, size_t size)
 {
     return syscall(SYS_getdents64, fd, buffer, size);
+}
+
+long clinux_write_uncached(int fd, const void *bytes, size_t count)
+{
+    enum { DONTCACHE = 0x80 }; /* RWF_DONTCACHE; Debian 12's linux/fs.h is older */
+    const struct iovec whole = {.iov_base = (void *)bytes, .iov_len = count};
+    return pwritev2(fd, &whole, 1, -1, DONTCACHE);
 }
 
 long clinux_copy_file_range(int in, int64_t *in_offset, int out, int64_t *out_offset, size_t length)

@@ -25,6 +25,8 @@ final class BlobBatch: Sendable {
     private struct State {
         var locks: [Digest: BlobLock] = [:]
         var new: [Digest: New] = [:]
+        /// Of the store, open since before the first blob was written.
+        var directory: SharedFD?
     }
 
     private let store: BlobStore
@@ -61,7 +63,22 @@ final class BlobBatch: Sendable {
         try state.withLock { $0.new[record.digest]?.file } ?? store.open(record)
     }
 
-    func unnamedFile() throws -> SharedFD { try store.unnamedFile() }
+    func unnamedFile() throws -> SharedFD {
+        let file = try store.unnamedFile()
+        _ = try directory()
+        return file
+    }
+
+    private func directory() throws -> SharedFD {
+        try state.withLock { state in
+            if let directory = state.directory { return directory }
+            let directory = try doing("open \(store.path)") {
+                SharedFD(try Files.openDirectory(store.path))
+            }
+            state.directory = directory
+            return directory
+        }
+    }
 
     /// Takes a whole file, whose digest the caller computed.
     func add(_ file: SharedFD, _ record: BlobStore.Record) throws {
@@ -77,7 +94,7 @@ final class BlobBatch: Sendable {
         let digest = Digest.sha256(of: bytes)
         let descriptor = Descriptor(mediaType: mediaType, digest: digest, size: Int64(bytes.count))
         if try existing(digest) != nil { return descriptor }
-        let file = try store.unnamedFile()
+        let file = try unnamedFile()
         try doing("write blob \(digest)") { try Files.writeAll(bytes, to: file.raw) }
         try add(
             file,
@@ -95,7 +112,7 @@ final class BlobBatch: Sendable {
             if sync, isSmall { try blob.sync() }
             try store.publish(blob.file, as: blob.record.digest)
         }
-        if sync { try isSmall ? store.syncNames() : store.sync() }
+        if sync { try isSmall ? store.syncNames() : store.sync(by: directory()) }
     }
 
     func insertRows(in transaction: Transaction) throws {

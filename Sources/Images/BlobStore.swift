@@ -163,11 +163,11 @@ package final class BlobStore: Sendable {
     }
 
     /// Returns when everything written to the store's file system is on disk.
-    func sync() throws {
-        try doing("sync \(path)") {
-            let directory = try Files.openDirectory(path)
-            try Files.syncFileSystem(of: directory.raw)
-        }
+    ///
+    /// - Parameter directory: one of it, open since before that was written: a failure to write is told once to each
+    ///   that was open, and to one opened later only if nobody knows of it yet.
+    func sync(by directory: SharedFD) throws {
+        try doing("sync \(path)") { try Files.syncFileSystem(of: directory.raw) }
     }
 
     /// Returns when the names of blobs are on disk, and those of the directories that lead to them.

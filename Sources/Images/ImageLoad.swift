@@ -205,6 +205,7 @@ final class LoadProgress: Sendable {
         options.expectedBlobDigest = content.blob?.digest
         options.expectedDiffID = content.diffID
         options.blobSink = copy
+        options.sinkIsReadSoon = false
         return try LayerStream(source: member.source(), options: options)
     }
 

@@ -37,6 +37,8 @@ final class LayerPipeline: @unchecked Sendable {
     private static let tarCapacity = 4 << 20
     /// What is read from the source and hashed at once.
     private static let blobPiece = 256 << 10
+    /// So much of a blob stays in the page cache.
+    private static let cachedStart: Int64 = 1 << 20
     /// What is decoded and hashed at once: little, for it is read back from a cache.
     private static let tarPiece = 128 << 10
 
@@ -121,6 +123,7 @@ final class LayerPipeline: @unchecked Sendable {
     private func feed() throws {
         Thread.yieldToOthers()
         var hasher = SHA256Hasher()
+        var uncached = options.blobSink.map { UncachedWriter($0.raw) }
         var filled = head
         while true {
             let room = try blobRing.reserve(Self.blobPiece)
@@ -136,7 +139,14 @@ final class LayerPipeline: @unchecked Sendable {
             blobRing.commit(filled)
             hasher.update(piece)
             if let sink = options.blobSink {
-                try doing("store the blob of \(options.label)") { try Files.writeAll(piece, to: sink.raw) }
+                try doing("store the blob of \(options.label)") {
+                    // Of a small one the disk had better know with all others.
+                    if options.sinkIsReadSoon || blobSize < Self.cachedStart {
+                        try Files.writeAll(piece, to: sink.raw)
+                    } else {
+                        try uncached?.writeAll(piece)
+                    }
+                }
             }
             blobSize += Int64(filled)
             read.add(filled)

@@ -32,6 +32,9 @@ int clinux_mknodat(int dirfd, const char *path, unsigned int mode, uint32_t majo
 int clinux_utimensat(int dirfd, const char *path, int64_t sec, uint32_t nsec, int flags);
 int clinux_linkat(int olddir, const char *old, int newdir, const char *new_, int flags);
 long clinux_getdents64(int fd, void *buffer, size_t size);
+/* write(2) whose pages are written back at once and then given up (RWF_DONTCACHE, Linux 6.14); EOPNOTSUPP where the file
+ * system or the kernel does not know it. */
+long clinux_write_uncached(int fd, const void *bytes, size_t count);
 long clinux_copy_file_range(int in, int64_t *in_offset, int out, int64_t *out_offset, size_t length);
 int clinux_fallocate(int fd, int mode, int64_t offset, int64_t length);
 int clinux_syncfs(int fd);
