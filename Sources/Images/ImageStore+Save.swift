@@ -68,9 +68,8 @@ extension ImageStore {
         }
         for blob in contents.blobs {
             let name = "blobs/sha256/\(blob.digest.hex)"
-            let file = try blobs.open(blob)
             try writer.append(Self.entry(name, .regular(size: blob.size), 0o644)) { emit in
-                try Self.copy(blob, from: file, emit: emit)
+                try copy(blob, emit: emit)
             }
         }
         for document in contents.documents {
@@ -98,9 +97,7 @@ extension ImageStore {
                 let output = SharedFD(
                     try Files.open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o644)
                 )
-                try Self.copy(blob, from: blobs.open(blob)) { bytes in
-                    try Files.writeAll(bytes, to: output.raw)
-                }
+                try copy(blob) { bytes in try Files.writeAll(bytes, to: output.raw) }
             }
             for document in contents.documents {
                 try Files.replace(
@@ -124,12 +121,12 @@ extension ImageStore {
     }
 
     /// Gives the bytes of a blob, and at the end throws if they were not what its name says.
-    private static func copy(
-        _ blob: BlobStore.Record,
-        from file: SharedFD,
-        emit: (UnsafeRawBufferPointer) throws -> Void
-    ) throws {
-        let region = FileRegion(file, offset: 0, length: blob.size)
+    private func copy(_ blob: BlobStore.Record, emit: (UnsafeRawBufferPointer) throws -> Void) throws {
+        // For so little another thread is not worth its start.
+        if blob.size <= 1 << 20 {
+            return try blobs.contents(blob.digest, limit: 1 << 20).withUnsafeBytes(emit)
+        }
+        let region = FileRegion(try blobs.open(blob), offset: 0, length: blob.size)
         let passage = try doing("read blob \(blob.digest)") { try HashedPassage() }
         while true {
             let piece = try passage.next { room in

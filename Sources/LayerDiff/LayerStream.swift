@@ -22,21 +22,19 @@ package struct LayerStreamOptions: Sendable {
     /// The blob's bytes are written to it as they pass, at its own position.
     package var blobSink: SharedFD?
     /// Whether the page cache had better keep that: but for `import`, hardly anything reads it again.
-    package var sinkIsReadSoon: Bool
+    package var sinkIsReadSoon = true
     package var allowed: Set<Compression> = [.none, .gzip, .zstd]
 
     package init(
         label: String,
         expectedBlobDigest: Digest? = nil,
         expectedDiffID: Digest? = nil,
-        blobSink: SharedFD? = nil,
-        sinkIsReadSoon: Bool = true
+        blobSink: SharedFD? = nil
     ) {
         self.label = label
         self.expectedBlobDigest = expectedBlobDigest
         self.expectedDiffID = expectedDiffID
         self.blobSink = blobSink
-        self.sinkIsReadSoon = sinkIsReadSoon
     }
 }
 
