@@ -4,10 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
-#include <string.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -47,29 +44,9 @@ int cfuse_clone_device(int device)
     return clone;
 }
 
-/* Whether this thread may keep set-id bits that it may keep by its privilege; it comes with that. */
-static __thread int lacks_set_ids;
-
-static void allow_set_ids(int allows)
-{
-    if (lacks_set_ids != allows) return;
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    static __thread struct __user_cap_data_struct own[_LINUX_CAPABILITY_U32S_3];
-    static __thread int is_known;
-    if (!is_known) is_known = syscall(SYS_capget, &header, own) == 0;
-    struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
-    memcpy(sets, own, sizeof sets);
-    if (!is_known || !(own[0].effective & CAP_TO_MASK(CAP_FSETID))) return;
-    if (!allows) sets[0].effective &= ~CAP_TO_MASK(CAP_FSETID);
-    if (syscall(SYS_capset, &header, sets) == 0) lacks_set_ids = !allows;
-}
-
-void cfuse_keep_set_ids(void) { allow_set_ids(1); }
-
-int cfuse_backing_open(int device, int file, int is_written)
+int cfuse_backing_open(int device, int file)
 {
     struct backing_map map = {.fd = file};
-    if (is_written) allow_set_ids(0);
     int id = ioctl(device, IOC_BACKING_OPEN, &map);
     return id < 0 ? -errno : id;
 }

@@ -36,9 +36,6 @@ enum { LONGEST = sizeof "/proc/self/fd/4294967295/" + 4096 };
         return result_ == -1 ? -errno : result_;                                                                      \
     } while (0)
 
-/* To keep these bits, or give them, may take a privilege that the thread did without. */
-enum { SET_IDS = S_ISUID | S_ISGID };
-
 /* The object as a path: of `name` in `dir`, or what `dir` is. Calls on the latter must follow it. */
 static int through_proc(char *path, int dir, const char *name)
 {
@@ -62,14 +59,12 @@ int64_t cfuse_birth(int dir, const char *name)
 
 int cfuse_open(int dir, const char *name, int flags, unsigned int mode)
 {
-    if ((flags & O_TRUNC) || ((flags & O_CREAT) && (mode & SET_IDS))) cfuse_keep_set_ids();
     RESULT(openat(dir, name, flags | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, mode));
 }
 
 int cfuse_reopen(int fd, int flags)
 {
     char path[LONGEST];
-    if (flags & O_TRUNC) cfuse_keep_set_ids();
     through_proc(path, fd, "");
     RESULT(open(path, flags | O_CLOEXEC | O_NOCTTY));
 }
@@ -80,7 +75,6 @@ int cfuse_mkdir(int dir, const char *name, unsigned int mode) { RESULT(mkdirat(d
 
 int cfuse_mknod(int dir, const char *name, unsigned int mode, uint64_t device)
 {
-    if (mode & SET_IDS) cfuse_keep_set_ids();
     RESULT(mknodat(dir, name, mode, (dev_t)device));
 }
 
@@ -113,7 +107,6 @@ int cfuse_rename(int from, const char *name, int to, const char *new_name, unsig
 
 int cfuse_chmod(int dir, const char *name, unsigned int mode)
 {
-    if (mode & SET_IDS) cfuse_keep_set_ids();
     if (*name) RESULT(fchmodat(dir, name, mode, 0));
     if (fchmod(dir, mode) == 0) return 0;
     if (errno != EBADF) return -errno;
@@ -124,7 +117,6 @@ int cfuse_chmod(int dir, const char *name, unsigned int mode)
 
 int cfuse_chown(int dir, const char *name, uint32_t uid, uint32_t gid)
 {
-    cfuse_keep_set_ids();
     RESULT(fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW | (*name ? 0 : AT_EMPTY_PATH)));
 }
 
@@ -135,7 +127,6 @@ int cfuse_utimens(int dir, const char *name, const struct timespec times[2])
 
 int cfuse_ftruncate(int fd, int64_t size)
 {
-    cfuse_keep_set_ids();
     RESULT(ftruncate(fd, size));
 }
 
@@ -162,7 +153,6 @@ long cfuse_getxattr(int dir, const char *name, const char *attribute, void *valu
 
 int cfuse_setxattr(int dir, const char *name, const char *attribute, const void *value, size_t size, int flags)
 {
-    cfuse_keep_set_ids();
     BY_PATH(fsetxattr(dir, attribute, value, size, flags), setxattr(path, attribute, value, size, flags),
             lsetxattr(path, attribute, value, size, flags));
 }
@@ -174,7 +164,6 @@ long cfuse_listxattr(int dir, const char *name, char *list, size_t size)
 
 int cfuse_removexattr(int dir, const char *name, const char *attribute)
 {
-    cfuse_keep_set_ids();
     BY_PATH(fremovexattr(dir, attribute), removexattr(path, attribute), lremovexattr(path, attribute));
 }
 
@@ -182,7 +171,6 @@ long cfuse_pread(int fd, void *buffer, size_t size, int64_t offset) { RESULT(pre
 
 long cfuse_pwrite(int fd, const void *buffer, size_t size, int64_t offset)
 {
-    cfuse_keep_set_ids();
     RESULT(pwrite(fd, buffer, size, offset));
 }
 
@@ -190,19 +178,16 @@ int64_t cfuse_lseek(int fd, int64_t offset, int whence) { RESULT(lseek(fd, offse
 
 int cfuse_fallocate(int fd, int mode, int64_t offset, int64_t length)
 {
-    cfuse_keep_set_ids();
     RESULT(fallocate(fd, mode, offset, length));
 }
 
 int64_t cfuse_copy_range(int from, int64_t from_offset, int to, int64_t to_offset, size_t length)
 {
-    cfuse_keep_set_ids();
     RESULT(copy_file_range(from, &from_offset, to, &to_offset, length, 0));
 }
 
 int cfuse_clone_file(int to, int from)
 {
-    cfuse_keep_set_ids();
     RESULT(ioctl(to, FICLONE, from));
 }
 
@@ -212,7 +197,6 @@ int cfuse_statfs(int fd, struct statvfs *status) { RESULT(fstatvfs(fd, status));
 
 int cfuse_ioctl(int fd, unsigned int command, void *data)
 {
-    cfuse_keep_set_ids();
     RESULT(ioctl(fd, command, data));
 }
 

@@ -39,13 +39,22 @@ extension UnionFS {
     ///
     /// - Parameter withBirth: whether the reply is to tell the time of birth: that of the file that has the content, as
     ///   overlay does. After a copy-up that is another, which shows when the kernel asks again.
-    func getAttributes(_ id: UInt64, withBirth: Bool) throws(Failure) -> stat {
+    func getAttributes(_ id: UInt64, withBirth: Bool) throws(Failure) -> (stat, validity: Double) {
         tree.read()
         defer { tree.unlock() }
         let node = try node(id)
         let place = try place(of: node)
         if withBirth { cfuse_set_birth(cfuse_birth(place.fd, place.name)) }
-        return shown(try place.status(), of: node)
+        return (shown(try place.status(), of: node), knownValidity(of: node))
+    }
+
+    /// How many seconds the kernel may believe a node's attributes; with `tables` held.
+    func validity(of node: Node) -> Double { node.handles.contains(where: \.hidesChanges) ? 0 : forever }
+
+    private func knownValidity(of node: Node) -> Double {
+        tables.lock()
+        defer { tables.unlock() }
+        return validity(of: node)
     }
 
     /// SETATTR: everything that is not to be changed keeps its value; what is below comes up first.
@@ -57,7 +66,7 @@ extension UnionFS {
         _ valid: CInt,
         handle: UInt64?,
         process: pid_t
-    ) throws(Failure) -> stat {
+    ) throws(Failure) -> (stat, validity: Double) {
         tree.write()
         defer { tree.unlock() }
         let node = try node(id)
@@ -95,7 +104,7 @@ extension UnionFS {
                 }
             )
         }
-        return try attributes(of: node)
+        return (try attributes(of: node), knownValidity(of: node))
     }
 
     private static let settable =

@@ -132,9 +132,10 @@ extension UnionFS {
             }
             node.hasNoCapability = true
             node.wasOpened = true
-            let entry = try entry(node, status)
+            var entry = try entry(node, status)
             let handle = makeHandle(node, flags: flags, fd: fd)
             try chooseBacking(for: handle, Place(fd), new: status)
+            if handle.hidesChanges { entry.attr_timeout = 0 }
             return (entry, handle)
         } catch {
             cfuse_close(fd)

@@ -38,6 +38,8 @@ extension UnionFS {
             release(handle)
             throw error
         }
+        // What the kernel believes until now it may believe for ever.
+        if handle.hidesChanges, let session { fuse_lowlevel_notify_inval_inode(session, id, -1, 0) }
         giveContent(of: node, to: handle, place)
         return handle
     }

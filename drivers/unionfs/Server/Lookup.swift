@@ -34,7 +34,7 @@ extension UnionFS {
             throw error
         }
         entry.ino = node.id
-        entry.attr_timeout = forever
+        entry.attr_timeout = validity(of: node)
         entry.entry_timeout = forever
         node.lookups &+= 1
         journal?.setLookups(of: node.id, node.lookups)

@@ -87,4 +87,6 @@ final class Handle {
     deinit { if fd >= 0 { cfuse_close(fd) } }
 
     var isWritable: Bool { flags & O_ACCMODE != O_RDONLY }
+    /// Whether it may be written through a shared mapping of which nobody tells: neither the kernel's own times show that.
+    var hidesChanges: Bool { isPassthrough && flags & O_ACCMODE == O_RDWR }
 }

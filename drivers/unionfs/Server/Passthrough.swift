@@ -33,7 +33,7 @@ extension UnionFS {
         if node.handles.contains(where: { $0 !== handle && !$0.isPassthrough }) { return }
         guard try isWorthIt(handle, place, new) else { return }
         if handle.fd < 0 { handle.fd = try place.open(O_RDONLY) }
-        let backing = cfuse_backing_open(device, handle.fd, handle.isWritable ? 1 : 0)
+        let backing = cfuse_backing_open(device, handle.fd)
         if backing <= 0 {
             // Without privilege, or on a file system that is itself stacked too high.
             if backing == -EPERM || backing == -EACCES { passesThrough = false }

@@ -199,7 +199,7 @@ extension UnionFS {
         } else {
             entry.attr = shown(status, of: node)
             entry.ino = node.id
-            (entry.attr_timeout, entry.entry_timeout) = (forever, forever)
+            (entry.attr_timeout, entry.entry_timeout) = (validity(of: node), forever)
         }
         cfuse_answer_entry(slot, &entry)
     }

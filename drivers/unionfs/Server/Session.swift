@@ -113,21 +113,21 @@ enum Session {
         operations.getattr = { request, node, _ in
             guard let request else { return }
             answer(request) { (union) throws(Failure) in
-                var status = try union.getAttributes(node, withBirth: cfuse_asks_birth() != 0)
-                fuse_reply_attr(request, &status, forever)
+                var (status, validity) = try union.getAttributes(node, withBirth: cfuse_asks_birth() != 0)
+                fuse_reply_attr(request, &status, validity)
             }
         }
         operations.setattr = { request, node, new, valid, file in
             guard let request, let new else { return }
             answer(request) { (union) throws(Failure) in
-                var status = try union.setAttributes(
+                var (status, validity) = try union.setAttributes(
                     node,
                     new.pointee,
                     valid,
                     handle: file?.pointee.fh,
                     process: fuse_req_ctx(request)?.pointee.pid ?? 0
                 )
-                fuse_reply_attr(request, &status, forever)
+                fuse_reply_attr(request, &status, validity)
             }
         }
         operations.readlink = { request, node in

@@ -303,10 +303,39 @@ struct UnionTests {
             assert write("below", 0, 65534) == "0o777", "of a layer below"
             assert write("new", 0o6777, 65534) == "0o777", "new"
             assert write("root", 0o6777, 0) == "0o6777", "new, written by root"
+            assert write("lateroot", None, 0) == "0o6777", "given later, written by root"
             os.chmod("mnt/below", 0o6777)
             assert write("below", 0, 0) == "0o6777", "of a layer below, written by root"
             END
             unmount; same "$(stat -c %a upper/later upper/new | sort -u)" 777 "on disk"
+            """
+        )
+    }
+
+    /// The kernel hands a mapping of a file that passes through to the layer's file system.
+    @Test func timesShowWhatIsWrittenThroughAMapping() throws {
+        try Union().run(
+            """
+            head -c 200000 /dev/zero > lower/old; touch -d 2001-01-01 lower/old; union
+            python3 - <<'END'
+            import mmap, os, time
+            for name in "old", "new":
+                fd = os.open(f"mnt/{name}", os.O_RDWR | os.O_CREAT, 0o644)
+                os.ftruncate(fd, 200000)
+                os.utime(fd, (1e9, 1e9))
+                with mmap.mmap(fd, 200000) as mapping:
+                    assert os.stat(f"mnt/{name}").st_mtime == os.fstat(fd).st_mtime == 1e9
+                    mapping[5000] = 7
+                    mapping.flush()
+                    assert os.stat(f"mnt/{name}").st_mtime > 1.7e9, f"{name}: by name"
+                    assert os.fstat(fd).st_mtime > 1.7e9, f"{name}: by descriptor"
+                    os.close(fd)
+                    os.utime(f"mnt/{name}", (1e9, 1e9))
+                    mapping[100000] = 7
+                    mapping.flush()
+                    assert os.stat(f"mnt/{name}").st_mtime > 1.7e9, f"{name}: after the descriptor was closed"
+            END
+            unmount
             """
         )
     }

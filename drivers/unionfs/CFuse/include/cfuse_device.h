@@ -10,12 +10,9 @@
 int cfuse_clone_device(int device);
 
 /* Registers `file` as a backing file of the connection: its id > 0, or -errno. The kernel writes to it with what the
- * thread may do now; if it `is_written`, that is without CAP_FSETID: set-id bits that the file is given while it is open go
- * with the next write, whoever writes. The thread gets that back when it calls what needs it (cfuse_system.h). */
-int cfuse_backing_open(int device, int file, int is_written);
+ * thread may do now; set-id bits that the writer must not keep it has the server drop first. */
+int cfuse_backing_open(int device, int file);
 int cfuse_backing_close(int device, int backing);
-/* Gives this thread its privilege to keep set-id bits back. */
-void cfuse_keep_set_ids(void);
 
 /* Gives the kernel the content of a file that was never open, from its beginning; -errno on failure. */
 int cfuse_store(int device, uint64_t node, const void *data, size_t size);
