@@ -18,10 +18,13 @@ package struct LoopDevice: ~Copyable, Sendable {
     private static func path(_ number: Int) -> FilePath { FilePath("/dev/loop\(number)") }
 
     /// The loop device of `file`, attached if it has none.
-    package static func attach(_ file: FilePath) throws(SystemError) -> LoopDevice {
-        let backing = try Files.open(file, O_RDWR | O_NOFOLLOW)
+    ///
+    /// - Parameter readOnly: for files that cannot be written.
+    package static func attach(_ file: FilePath, readOnly: Bool = false) throws(SystemError) -> LoopDevice {
+        let access = readOnly ? O_RDONLY : O_RDWR
+        let backing = try Files.open(file, access | O_NOFOLLOW)
         let status = try Files.status(of: backing.raw)
-        if let present = try find(status) { return present }
+        if let present = try find(status, access) { return present }
         let control = try Files.open("/dev/loop-control", O_RDWR)
         while true {
             let number = Int(try system("LOOP_CTL_GET_FREE") { clinux_loop_get_free(control.raw) })
@@ -32,10 +35,10 @@ package struct LoopDevice: ~Copyable, Sendable {
                     clinux_mknodat(AT_FDCWD, node.string, mode, 7, UInt32(number))
                 }
             }
-            let loop = try Files.open(node, O_RDWR)
+            let loop = try Files.open(node, access)
             let taken = try systemAnswer("attach a loop device to", file.printable, expecting: .resourceBusy)
             {
-                clinux_loop_attach(loop.raw, backing.raw, file.lastComponent?.string ?? "", 0)
+                clinux_loop_attach(loop.raw, backing.raw, file.lastComponent?.string ?? "", readOnly ? 1 : 0)
             }
             if taken != nil { return LoopDevice(fd: loop, number: number) }
         }
@@ -44,10 +47,10 @@ package struct LoopDevice: ~Copyable, Sendable {
     /// The loop device that `file` has, if any.
     package static func find(_ file: FilePath) throws(SystemError) -> LoopDevice? {
         guard let status = try Files.status(file) else { return nil }
-        return try find(status)
+        return try find(status, O_RDWR)
     }
 
-    private static func find(_ status: FileStatus) throws(SystemError) -> LoopDevice? {
+    private static func find(_ status: FileStatus, _ access: CInt) throws(SystemError) -> LoopDevice? {
         let (major, minor) = (UInt64(status.device.major), UInt64(status.device.minor))
         let encoded = minor & 0xFF | major << 8 | (minor & ~0xFF) << 12
         let directory = try Files.openDirectory("/sys/block")
@@ -55,7 +58,7 @@ package struct LoopDevice: ~Copyable, Sendable {
             let name = String(decoding: entry.name.bytes, as: UTF8.self)
             guard name.hasPrefix("loop"), let number = Int(name.dropFirst(4)),
                 try Files.status("\(name)/loop/backing_file", below: directory.raw) != nil,
-                let loop = try? Files.open(path(number), O_RDWR)
+                let loop = try? Files.open(path(number), access)
             else { continue }
             var (device, inode): (UInt64, UInt64) = (0, 0)
             if clinux_loop_backing(loop.raw, &device, &inode) == 0, device == encoded, inode == status.inode {

@@ -54,6 +54,39 @@ struct BtrfsTests {
         #expect(try eventually { try Program.run(["losetup", "-j", volume.string]).text.isEmpty })
     }
 
+    /// What lies in it can be saved from a file system that became read-only; a damaged one says what to do.
+    @Test func volumeThatCannotBeWritten() throws {
+        let place = try LoopFileSystem("ext4")
+        let strata = try Strata(driver: "btrfs", below: place.path)
+        let run = try TemporaryDirectory()
+        func call(_ words: String...) throws -> Outcome {
+            try Program.run([Strata.program] + strata.flags + ["--run-root", run.path.string] + words)
+        }
+        let volume = strata.root.appending("drivers/btrfs/volume")
+        func remount(_ access: String) throws {
+            #expect(try eventually { try Program.run(["losetup", "-j", volume.string]).text.isEmpty })
+            try Program.shell("mount -o remount,\(access) \(place.path)")
+        }
+        #expect(try call("--storage-opt", "btrfs.loop=512m", "driver", "info", "btrfs").code == 0)
+        try strata.importBusybox()
+        #expect(try call("run", "--name", "work", "busybox", "touch", "/f").code == 0)
+        try remount("ro")
+        let diff = try call("diff", "work")
+        #expect(diff.text == "A /f\n", "\(diff)")
+        let export = try call("export", "work")
+        #expect(export.code == 0 && export.text.contains("busybox"), "\(export.errorText)")
+        let refused = try call("rm", "work")
+        #expect(refused.code == 1 && refused.errorText.contains("remount,rw"), "\(refused)")
+        try remount("rw")
+        #expect(try call("rm", "work").code == 0)
+        #expect(try eventually { try Program.run(["losetup", "-j", volume.string]).text.isEmpty })
+        // The superblock.
+        try Program.shell("dd if=/dev/zero of=\(volume) bs=4k seek=16 count=1 conv=notrunc,fsync 2>/dev/null")
+        let damaged = try call("run", "--rm", "busybox", "true")
+        #expect(damaged.code == 125 && damaged.errorText.contains("btrfs check"), "\(damaged)")
+        withExtendedLifetime(place) {}
+    }
+
     @Test func sizeOfAContainer() throws {
         let place = try LoopFileSystem("btrfs")
         let strata = try Strata(driver: "btrfs", below: place.path)

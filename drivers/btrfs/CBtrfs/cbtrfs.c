@@ -99,6 +99,15 @@ int cbtrfs_trim(int fd)
     return ioctl(fd, FITRIM, &range);
 }
 
+int cbtrfs_give_up_unused_groups(int fd)
+{
+    struct btrfs_ioctl_balance_args args = {
+        .flags = BTRFS_BALANCE_DATA,
+        .data = {.flags = BTRFS_BALANCE_ARGS_USAGE, .usage = 0},
+    };
+    return ioctl(fd, BTRFS_IOC_BALANCE_V2, &args) == -1 ? -1 : 0;
+}
+
 int cbtrfs_sync(int fd)
 {
     return ioctl(fd, BTRFS_IOC_SYNC);

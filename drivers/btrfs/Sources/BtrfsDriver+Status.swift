@@ -49,7 +49,10 @@ extension BtrfsDriver: DeferredFreeing {
             }
             // What the freed extents took is usable once it is committed.
             try system("sync") { cbtrfs_sync(layers.raw) }
-            if !shouldStop() { try volume?.trim() }
+            if shouldStop() { return }
+            // On a file system that was full there is no room for a new name else; it can be done without.
+            _ = cbtrfs_give_up_unused_groups(layers.raw)
+            try volume?.trim()
         }
     }
 }

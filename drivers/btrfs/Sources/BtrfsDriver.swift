@@ -132,7 +132,7 @@ package struct BtrfsDriver: StorageDriver {
         }
     }
 
-    func detachedMount(_ id: LayerID, _ tree: CInt) throws(SystemError) -> OwnedFD {
+    func detachedMount(_ id: LayerID, _ tree: CInt) throws -> OwnedFD {
         guard let volume else { return try DetachedMount.clone("", below: tree) }
         do throws(SystemError) {
             return try DetachedMount.clone("", below: tree)

@@ -18,6 +18,8 @@ struct Volume {
     /// The root directory of the file system.
     let root: SharedFD
     private let file: FilePath
+    /// What lies on a file system that became read-only can still be read.
+    private let isReadOnly: Bool
 
     private static func path(_ home: FilePath) -> FilePath { home.appending("volume") }
 
@@ -43,24 +45,52 @@ struct Volume {
     init(in home: FilePath, size: Int64?) throws {
         file = Self.path(home)
         let file = file
-        root = try doing("open the volume \(file) of storage driver btrfs") {
+        (root, isReadOnly) = try doing("open the volume \(file) of storage driver btrfs") {
             // So that a file has one loop device, and one who makes it or changes its size.
             let lock = try FileLock.acquire(Self.lockPath(home), .exclusive)
             defer { withExtendedLifetime(lock) {} }
             if try Files.status(file) == nil, let size { try Self.make(file, size: size) }
-            let loop = try LoopDevice.attach(file)
-            let mount = try Self.mount(loop.path)
+            let isReadOnly = try Self.isReadOnly(file)
+            let loop = try LoopDevice.attach(file, readOnly: isReadOnly)
+            let mount = try Self.mount(file, on: loop.path, isReadOnly: isReadOnly)
             let root = SharedFD(try Files.open(".", below: mount.raw, O_RDONLY | O_DIRECTORY))
             if let size { try Self.grow(file, to: size, loop, root.raw) }
-            return root
+            return (root, isReadOnly)
         }
     }
 
-    private static func mount(_ device: FilePath, subvolume: String? = nil) throws(SystemError) -> OwnedFD {
-        var parameters: [DetachedMount.Parameter] = [.string("source", device.string)]
-        if let subvolume { parameters.append(.string("subvol", subvolume)) }
-        return try DetachedMount.make("btrfs", parameters, attributes: .noAccessTime)
+    private static func isReadOnly(_ file: FilePath) throws -> Bool {
+        let answer = try systemAnswer("access", file.string, expecting: .readOnlyFileSystem) {
+            file.withPlatformString { access($0, W_OK) }
+        }
+        return answer == nil
     }
+
+    private static func mount(
+        _ file: FilePath,
+        on device: FilePath,
+        subvolume: String? = nil,
+        isReadOnly: Bool
+    ) throws -> OwnedFD {
+        var parameters: [DetachedMount.Parameter] = [.string("source", device.string)]
+        if isReadOnly { parameters.append(.flag("ro")) }
+        if let subvolume { parameters.append(.string("subvol", subvolume)) }
+        do throws(SystemError) {
+            return try DetachedMount.make("btrfs", parameters, attributes: .noAccessTime)
+        } catch {
+            guard damages.contains(error.errno) else { throw error }
+            throw StorageError(
+                error,
+                doing: "mount the volume \(file) of storage driver btrfs",
+                remedy:
+                    "it seems damaged (btrfs check \(file), dmesg); moved away, it is made anew with --storage-opt"
+                    + " \(option)=SIZE, and strata system check --repair gives images their layers again"
+            )
+        }
+    }
+
+    /// What the kernel says of a file system whose blocks are not what they should be.
+    private static let damages: [Errno] = [.invalidArgument, .ioError, Errno(rawValue: EUCLEAN)]
 
     private static func make(_ file: FilePath, size: Int64) throws {
         let mkfs = try ExternalProgram("mkfs.btrfs", package: "btrfs-progs")
@@ -104,9 +134,9 @@ struct Volume {
     }
 
     /// A subvolume's root as a mount, for kernels (before 6.15) that do not clone mounts which are in no mount table.
-    func mount(subvolume: String) throws(SystemError) -> OwnedFD {
-        let loop = try LoopDevice.attach(file)
-        return try Self.mount(loop.path, subvolume: subvolume)
+    func mount(subvolume: String) throws -> OwnedFD {
+        let loop = try LoopDevice.attach(file, readOnly: isReadOnly)
+        return try Self.mount(file, on: loop.path, subvolume: subvolume, isReadOnly: isReadOnly)
     }
 
     /// Gives what is free in the volume back to the file system on which it lies.

@@ -263,6 +263,30 @@ struct BtrfsDriverTests {
         try driver.waitUntilFreed { false }
     }
 
+    /// A file system that was full has space for names, which lie with the metadata, as soon as the wait is over.
+    @Test func whatWasSetAsideForDataIsFree() throws {
+        let small = try LoopFileSystem("btrfs", size: 160 << 20, options: ["-m", "single"])
+        let home = small.path.appending("home")
+        let driver = try BtrfsDriver(home: home, options: [:])
+        let id = LayerID.random()
+        try driver.prepare(id, over: LayerChain(), options: LayerOptions())
+        try driver.change(id) { tree in
+            let file = try Files.open("large", below: tree, O_WRONLY | O_CREAT, mode: 0o600)
+            #expect(posix_fallocate(file.raw, 0, 100 << 20) == 0)
+        }
+        let top = try Files.openDirectory(home)
+        func setAside() throws -> UInt64 {
+            var space = cbtrfs_space()
+            try system("ask for space") { cbtrfs_space(top.raw, &space) }
+            return space.data_total
+        }
+        #expect(try setAside() > 100 << 20)
+        try driver.remove(id)
+        try driver.emptyTrash { false }
+        try driver.waitUntilFreed { false }
+        #expect(try setAside() < 50 << 20)
+    }
+
     // MARK: Temporary snapshots
 
     /// What somebody is reading is not swept; what a killed command left is.

@@ -78,6 +78,12 @@ int cbtrfs_assign_qgroup(int fd, uint64_t member, uint64_t group);
 int cbtrfs_limit_qgroup(int fd, uint64_t id, uint64_t referenced, uint64_t exclusive);
 int cbtrfs_wait_for_rescan(int fd);
 
+/*
+ * What was set aside for data and holds none can be used for metadata; the kernel does so by itself, half a minute later.
+ * EINPROGRESS while the file system is balanced.
+ */
+int cbtrfs_give_up_unused_groups(int fd);
+
 /* Space by kind: what is given to data, metadata (with system), and what of that is used. */
 struct cbtrfs_space {
     uint64_t data_total, data_used, metadata_total, metadata_used;
