@@ -163,7 +163,7 @@ package enum SaveTarget {
 final class OutputSink: ByteSink {
     private let sink: DescriptorSink
 
-    init(_ file: SharedFD) { sink = DescriptorSink(file) }
+    init(_ file: SharedFD) { sink = DescriptorSink(file, isOutput: true) }
 
     func write(_ bytes: UnsafeRawBufferPointer) throws {
         if Interruption.isRequested { throw EngineError(.interrupted, "interrupted") }

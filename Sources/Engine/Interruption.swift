@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import LinuxSys
 import Synchronization
 
 /// Ctrl-C and SIGTERM during a long operation: asked for, not acted on in the handler, so that the operation
@@ -22,6 +23,7 @@ package enum Interruption {
             var action = sigaction()
             action.__sigaction_handler.sa_handler = { received in
                 Interruption.signal.store(received, ordering: .relaxed)
+                Stall.end()
             }
             if once { action.sa_flags = CInt(bitPattern: SA_RESETHAND) }
             sigaction(number, &action, nil)

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CLinux
 import Glibc
 package import LinuxSys
+import Storage
 import Synchronization
 import SystemPackage
 
@@ -53,25 +55,37 @@ package final class FileRegion: ByteSource, @unchecked Sendable {
 }
 
 /// What comes from a descriptor at its own position: a pipe, a socket, a file.
+///
+/// A read that waits for another process fails with `.interrupted` when `Stall` ends.
 package final class DescriptorSource: ByteSource, @unchecked Sendable {
     private let file: SharedFD
+    private let mayStall: Bool
 
-    package init(_ file: SharedFD) { self.file = file }
+    package init(_ file: SharedFD) {
+        self.file = file
+        mayStall = (try? Files.status(of: file.raw))?.kind != .regular
+    }
 
     package func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
-        try system("read") { Glibc.read(file.raw, buffer.baseAddress, buffer.count) }
+        if mayStall, try !Stall.wait(file.raw, for: CInt(POLLIN)) {
+            throw StorageError(.interrupted, "read the input: interrupted")
+        }
+        return try system("read") { Glibc.read(file.raw, buffer.baseAddress, buffer.count) }
     }
 }
 
 /// Writes to a descriptor at its own position, in pieces of at least `bufferSize` except the last.
 package final class DescriptorSink: ByteSink {
     private let file: SharedFD
+    private let mayStall: Bool
     private let buffer: UnsafeMutableRawBufferPointer
     private var used = 0
     package private(set) var written: Int64 = 0
 
-    package init(_ file: SharedFD, bufferSize: Int = 256 << 10) {
+    /// - Parameter isOutput: where it leads may be slow; a write that waits fails with `.interrupted` when `Stall` ends.
+    package init(_ file: SharedFD, bufferSize: Int = 256 << 10, isOutput: Bool = false) {
         self.file = file
+        mayStall = isOutput && (try? Files.status(of: file.raw))?.kind != .regular
         buffer = .allocate(byteCount: max(bufferSize, 1), alignment: 4096)
     }
 
@@ -80,15 +94,31 @@ package final class DescriptorSink: ByteSink {
     package func write(_ bytes: UnsafeRawBufferPointer) throws {
         written += Int64(bytes.count)
         if bytes.count > buffer.count - used { try flush() }
-        if bytes.count >= buffer.count { return try Files.writeAll(bytes, to: file.raw) }
+        if bytes.count >= buffer.count { return try pass(bytes) }
         UnsafeMutableRawBufferPointer(rebasing: buffer[used...]).copyMemory(from: bytes)
         used += bytes.count
     }
 
     /// Must be called at the end: nothing is written by the destructor.
     package func flush() throws {
-        try Files.writeAll(UnsafeRawBufferPointer(rebasing: buffer[..<used]), to: file.raw)
+        try pass(UnsafeRawBufferPointer(rebasing: buffer[..<used]))
         used = 0
+    }
+
+    private func pass(_ bytes: UnsafeRawBufferPointer) throws {
+        guard mayStall else { return try Files.writeAll(bytes, to: file.raw) }
+        var rest = bytes
+        while !rest.isEmpty {
+            let piece = rest
+            let count = try systemAnswer("write", expecting: .resourceTemporarilyUnavailable) {
+                clinux_write_ready(file.raw, piece.baseAddress, piece.count)
+            }
+            if let count {
+                rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+            } else if try !Stall.wait(file.raw, for: CInt(POLLOUT)) {
+                throw StorageError(.interrupted, "write the output: interrupted")
+            }
+        }
     }
 }
 

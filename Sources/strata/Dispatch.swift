@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Command
+import Engine
 import Supervisor
 
 /// From the words of a command line to an exit status.
@@ -44,7 +45,8 @@ enum Dispatch {
             return failure.code
         } catch {
             Console.errors.write("\(Strata.program.name): \(error)\n")
-            return entry.verb.declaration.failureStatus
+            let signal = Interruption.received
+            return signal == 0 ? entry.verb.declaration.failureStatus : 128 + signal
         }
     }
 

@@ -40,6 +40,28 @@ struct ProgressTests {
         #expect(outcome.text.contains("\u{1B}[Kstrata: "))
     }
 
+    /// The first Ctrl-C ends it, though nothing comes or goes.
+    @Test(arguments: [
+        "load -i PIPE", "import PIPE", "import - x <PIPE", "cp - work:/ <PIPE", "save busybox >PIPE",
+        "export work >PIPE",
+    ])
+    func interruptedWhileItWaits(_ command: String) throws {
+        if command.contains("work") { try strata.ok("create", "--name", "work", "busybox") }
+        let pipe = strata.directory.appending("pipe").string
+        let program = ([Strata.program] + strata.flags).joined(separator: " ")
+        let outcome = try Program.run([
+            "bash", "-c",
+            """
+            mkfifo \(pipe) && exec 9<>\(pipe)
+            \(program) \(command.replacing("PIPE", with: pipe)) &
+            sleep 1; kill -INT $!; SECONDS=0; wait $!; code=$?
+            [ $SECONDS -lt 10 ] && exit $code
+            """,
+        ])
+        #expect(outcome.code == 130, "\(outcome)")
+        #expect(outcome.errorText.contains("interrupted"), "\(outcome)")
+    }
+
     @Test func oneLineALayerElsewhereAndNoneWhenQuiet() throws {
         try removeImage()
         let loaded = try strata.ok("load", "-i", archive)
