@@ -31,7 +31,8 @@ enum TarNames {
         for component in name.split(separator: UInt8(ascii: "/")) {
             if component.elementsEqual([0x2E]) { continue }
             if component.elementsEqual([0x2E, 0x2E]) { throw Fault("a name with \"..\"") }
-            if component.count > limits.name {
+            // What a whiteout hides may have a name of full length; its own is no file's.
+            if component.count > limits.name + (component.starts(with: mark) ? mark.count : 0) {
                 throw Fault("a name with a component of \(component.count) bytes; \(limits.name) are allowed")
             }
             if !clean.isEmpty { clean.append(UInt8(ascii: "/")) }

@@ -46,6 +46,12 @@ import Testing
             let entry = try #require(try entries(tar + endMark).first?.entry)
             #expect(entry.path == path && entry.kind == kind)
         }
+        // The mark is no part of a file's name.
+        let long = String(repeating: "n", count: 255)
+        let hidden = try #require(
+            try entries(pax(record("path", "d/.wh.\(long)")) + member(RawHeader("x")) + endMark).first?.entry
+        )
+        #expect(hidden.path == TreePath(bytes: Array("d/\(long)".utf8)) && hidden.kind == .whiteout)
         #expect(
             try entries(member(RawHeader("x", type: "4"))).first?.entry.kind
                 == .blockDevice(DeviceNumber(major: 0, minor: 0))
