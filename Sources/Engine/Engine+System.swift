@@ -122,18 +122,18 @@ extension Engine {
         let unnamed = measured.filter { $0.row == nil }
         let shared = measured.filter { !containerLayers.contains($0.id) && $0.row != nil }
         let allImages = try images.list(all: true)
-        let usedImages = Set(records.map(\.image))
+        let imageIDs = Set(allImages.map { "\($0.image.id)" })
+        let usedImages = imageIDs.intersection(records.map(\.image))
         func sum(_ list: [LayerDiskUsage]) -> Int64 { list.reduce(0) { $0 + $1.usage.bytes } }
         let idle = shared.filter { $0.users == 0 }
-        let imageIDs = Set(allImages.map { "\($0.image.id)" })
         return DiskUsage(
             summary: [
                 UsageLine(
                     type: "Images",
                     count: imageIDs.count,
-                    active: imageIDs.intersection(usedImages).count,
+                    active: usedImages.count,
                     bytes: try images.blobs.totalSize(),
-                    reclaimable: 0
+                    reclaimable: try images.blobs.size(without: usedImages)
                 ),
                 UsageLine(
                     type: "Layers",

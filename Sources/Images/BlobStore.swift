@@ -82,6 +82,19 @@ package final class BlobStore: Sendable {
         try root.database.first("SELECT coalesce(sum(size), 0) FROM blobs") { $0.integer(0) } ?? 0
     }
 
+    /// Bytes of the blobs that would go with all images but those given.
+    package func size(without kept: Set<String>) throws -> Int64 {
+        let list = (0..<kept.count).map { "?\($0 + 1)" }.joined(separator: ", ")
+        return try root.database.first(
+            """
+            SELECT coalesce(sum(size), 0) FROM blobs
+            WHERE digest NOT IN (\(list)) AND digest NOT IN (SELECT blob FROM image_layers WHERE blob IS NOT NULL AND image IN (\(list)))
+            AND digest NOT IN (SELECT manifest_digest FROM images WHERE manifest_digest IS NOT NULL AND id IN (\(list)))
+            """,
+            kept.map { .text($0) }
+        ) { $0.integer(0) } ?? 0
+    }
+
     /// Opens a blob that has a row.
     ///
     /// Fails with `.corrupt` if the file is gone or has another size than the row says; the content is not

@@ -25,7 +25,7 @@ struct ImageRemoval {
         let names = try references(of: id)
         guard let reference else {
             // By id: all names go, if they are names of one repository.
-            try checkConflicts(id, referencesCount: isSingle(names) ? 0 : names.count)
+            try checkConflicts(id, referencesCount: isSingle(names) ? 0 : names.count, force: force)
             try untag(names)
             return try delete(id)
         }
@@ -45,16 +45,16 @@ struct ImageRemoval {
             try untag(siblings)
             left.removeAll { siblings.contains($0) }
         }
-        if left.isEmpty { try deleteQuietly(id) }
+        if left.isEmpty { try deleteQuietly(id, force: force) }
     }
 
     // MARK: - Deleting
 
     /// After the last name went: an image that something stands on stays, without a name.
-    private mutating func deleteQuietly(_ id: Digest) throws {
+    private mutating func deleteQuietly(_ id: Digest, force: Bool) throws {
         if try hasChildren(id) { return }
         do {
-            try checkConflicts(id, referencesCount: 0)
+            try checkConflicts(id, referencesCount: 0, force: force)
         } catch let error as StorageError where error.code == .inUse {
             return
         }
@@ -84,7 +84,8 @@ struct ImageRemoval {
             }
         }
         if prune, let parent, try exists(parent), try references(of: parent).isEmpty {
-            try deleteQuietly(parent)
+            // Nobody has named it: who uses it keeps it.
+            try deleteQuietly(parent, force: false)
         }
     }
 
@@ -97,7 +98,7 @@ struct ImageRemoval {
 
     // MARK: - Conflicts
 
-    private func checkConflicts(_ id: Digest, referencesCount: Int) throws {
+    private func checkConflicts(_ id: Digest, referencesCount: Int, force: Bool) throws {
         if try hasChildren(id) { throw conflict(id, isHard: true, "image has dependent child images") }
         let ours = users.filter { $0.image == id }
         if let user = ours.first(where: \.isRunning) {

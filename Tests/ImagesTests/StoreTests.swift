@@ -205,6 +205,26 @@ import Testing
         #expect(try fixture.blobFiles().isEmpty)
     }
 
+    /// `rmi -f` of a child is no word on its parent.
+    @Test func aNamelessParentInUseStays() throws {
+        let image = try image()
+        let fixture = try loaded(image)
+        let child = try commit(fixture, on: "test:1", TestLayer.plain(["c": "3"]), name: "new")
+        #expect(try fixture.remove("test:1") == ["Untagged: test:1"])
+        let user = ImageUser(
+            containerID: String(repeating: "c", count: 64),
+            image: image.id,
+            isRunning: false
+        )
+        let lines = try fixture.remove("new", force: true, users: [user])
+        #expect(lines.contains("Deleted: \(child.id)"))
+        #expect(!lines.contains("Deleted: \(image.id)"))
+        #expect(try fixture.store.resolve(image.id.hex).id == image.id)
+        #expect(try fixture.store.blobs.size(without: ["\(image.id)"]) == 0)
+        #expect(try fixture.store.blobs.size(without: []) == fixture.store.blobs.totalSize())
+        #expect(try fixture.remove(image.id.hex, force: true, users: [user]).contains("Deleted: \(image.id)"))
+    }
+
     @Test func committedLayersGetTheirBlobs() throws {
         let image = try image()
         let fixture = try loaded(image)
