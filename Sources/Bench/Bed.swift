@@ -90,10 +90,27 @@ final class Bed {
         chain = LayerChain()
     }
 
-    /// What the image's layers occupy.
-    func usage() throws -> Int64 {
-        let driver = try driver()
-        return try chain.ids.reduce(0) { try $0 + driver.usage($1).bytes }
+    /// What is in use on the file system that the store lies on, but for the store's own files: blobs, database, what is kept
+    /// back.
+    ///
+    /// Not what the driver says its layers occupy: copies that share blocks count each by themselves there, and files that
+    /// lie with the metadata not at all. What others write there meanwhile counts too.
+    func occupied() throws -> Int64 {
+        let place = try Files.open(directory, O_RDONLY | O_DIRECTORY)
+        try Files.syncFileSystem(of: place.raw)
+        let space = try Files.space(of: place.raw)
+        var bytes = Int64(space.total) - Int64(space.freeForRoot)
+        guard let root = try? Files.openDirectory("root", below: place.raw) else { return bytes }
+        for entry in try Files.list(root.raw) where entry.name.printable != "drivers" {
+            guard let status = try Files.status(entry.name, below: root.raw) else { continue }
+            if status.kind == .directory {
+                let directory = try Files.openDirectory(entry.name, below: root.raw)
+                bytes -= try treeUsage(of: directory.raw).bytes
+            } else {
+                bytes -= status.blocks * 512
+            }
+        }
+        return bytes
     }
 
     var isInLoopFile: Bool { disk != nil }

@@ -56,7 +56,9 @@ final class BedMaker {
         if case .unavailable(let reason, let remedy) = found {
             if let bed = elsewhere(choice, image, label) { return bed }
             // That no other file system could be made may be all that is wrong.
-            let others = LoopFileSystem.types.compactMap { failures[$0] }.prefix(1).map { "; \($0)" }
+            let others = LoopFileSystem.types.compactMap { failures[$0] }.prefix(1).map {
+                "; where else it may work could not be tried: \($0)"
+            }
             throw StorageError(.unsupported, reason + others.joined(), remedy: remedy)
         }
         try check(found)

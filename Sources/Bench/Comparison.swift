@@ -17,9 +17,10 @@ package struct Comparison: Sendable {
 
         /// Whether it is worse by more than 5 %, not by chance, and not as the machine itself is.
         package var isRegression: Bool {
-            ratio > 1.05 * drift.upperBound && !new.isWithinNoise(of: old)
+            ratio > 1.05 * drift.upperBound && !isChance
         }
-        package var isGain: Bool { ratio < drift.lowerBound / 1.05 && !new.isWithinNoise(of: old) }
+        package var isGain: Bool { ratio < drift.lowerBound / 1.05 && !isChance }
+        private var isChance: Bool { new.isWithinNoise(of: old, single: figure.unit.spread) }
     }
 
     /// What a yardstick shows now as a part of what it showed then.

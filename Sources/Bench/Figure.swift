@@ -5,6 +5,9 @@ package struct Figure: Hashable, Sendable {
     package enum Unit: String, Sendable {
         case nanoseconds
         case bytes
+
+        /// Up to what ratio two single values of it may differ by chance.
+        var spread: Double { self == .bytes ? 1.05 : 1.5 }
     }
 
     package enum Group: String, CaseIterable, Sendable {
@@ -63,7 +66,12 @@ extension Figure {
             "From the archive to layers that containers can start from, on disk for sure."
         ),
         space("load-memory", .image, "memory of load", "The largest amount of memory that the load held."),
-        space("disk", .image, "disk space of the image", "What all its layers occupy, unpacked."),
+        space(
+            "disk",
+            .image,
+            "disk space of the image",
+            "What all its layers take of the file system, unpacked, with what the driver keeps beside them."
+        ),
     ]
 
     private static let containerFigures = [

@@ -68,7 +68,8 @@ package struct Report: Sendable {
         guard let best = found.min(by: { $0.values.median < $1.values.median }) else { return nil }
         let equals = found.filter {
             $0.driver != best.driver
-                && ($0.values.median == best.values.median || $0.values.isWithinNoise(of: best.values))
+                && ($0.values.median == best.values.median
+                    || $0.values.isWithinNoise(of: best.values, single: figure.unit.spread))
         }
         return (best.driver, Set(equals.map(\.driver)))
     }

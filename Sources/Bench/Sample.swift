@@ -49,21 +49,21 @@ package struct Distribution: Sendable {
     /// Whether the difference to `other` may be chance.
     ///
     /// With five samples or more on both sides the rank-sum test of Mann and Whitney at 5 % (normal approximation, ties
-    /// at their mean rank) decides. With fewer it may be chance unless the ranges lie apart, and with a single one unless
-    /// one median is more than half as large again as the other.
-    package func isWithinNoise(of other: Distribution) -> Bool {
-        guard let low = values.first, let high = values.last, let otherLow = other.values.first,
-            let otherHigh = other.values.last
-        else { return true }
-        let areApart = high < otherLow || otherHigh < low
+    /// at their mean rank) decides. With fewer it may be chance unless the ranges lie apart, with a single one unless one
+    /// median is more than `single` times the other, too. But one value far out, of many, does not make two that are
+    /// twice as much a matter of chance.
+    package func isWithinNoise(of other: Distribution, single: Double = 1.5) -> Bool {
+        let won = pairsWon(against: other)
         guard count >= 5, other.count >= 5 else {
-            let isFar = max(median, other.median) > min(median, other.median) * 3 / 2
-            return !areApart || min(count, other.count) < 2 && !isFar
+            let share = max(won, Double(count * other.count) - won) / Double(count * other.count)
+            let ratio = Double(max(median, other.median)) / Double(max(1, min(median, other.median)))
+            if share == 1 { return min(count, other.count) < 2 && ratio <= single }
+            return share < 0.8 || ratio <= 2
         }
         let (ours, theirs) = (Double(count), Double(other.count))
         let mean = ours * theirs / 2
         let deviation = (ours * theirs * (ours + theirs + 1) / 12).squareRoot()
-        return abs(pairsWon(against: other) - mean) < 1.96 * deviation
+        return abs(won - mean) < 1.96 * deviation
     }
 
     /// In how many of all pairs our value is the larger one; a tie is half a pair.

@@ -11,7 +11,7 @@ import SystemPackage
 final class Scratch {
     private static let prefix = ".strata-bench-"
     private let path: FilePath
-    private let lock: FileLock
+    private let lock: SharedFD
     /// Directories above it that were missing, the lowest first.
     private let missing: [FilePath]
 
@@ -20,16 +20,24 @@ final class Scratch {
         missing = Self.missing(parent)
         try doing("make \(parent)") { try Files.makeDirectories(parent) }
         Self.sweep(parent, drivers)
+        (path, lock) = try Self.make(below: parent)
+    }
+
+    /// One that is not locked yet may look to another benchmark as if it were left: then there is a next.
+    private static func make(below parent: FilePath) throws -> (FilePath, SharedFD) {
         var random = SystemRandomNumberGenerator()
-        let name = Self.prefix + String(random.next() as UInt32, radix: 36)
-        let path = parent.appending(name)
-        self.path = path
-        lock = try doing("make \(path)") {
-            try Files.makeDirectory(path)
-            guard let lock = try FileLock.acquire(path.appending("lock"), .exclusive, wait: false) else {
-                throw SystemError("flock", name, .wouldBlock)
+        while true {
+            let path = parent.appending(prefix + String(random.next() as UInt32, radix: 36))
+            try doing("make \(path)") { try Files.makeDirectory(path) }
+            do {
+                if let lock = try FileLock.acquire(path.appending("lock"), .exclusive, wait: false) {
+                    return (path, SharedFD(lock.descriptor()))
+                }
+            } catch {
+                if error.errno != .noSuchFileOrDirectory {
+                    throw StorageError(error, doing: "lock \(path)")
+                }
             }
-            return lock
         }
     }
 
@@ -59,6 +67,7 @@ final class Scratch {
         }
         for entry in entries where entry.name.bytes.starts(with: prefix.utf8) {
             let path = parent.appending(entry.name.printable)
+            if isJustMade(path) { continue }
             guard let lock = try? FileLock.acquire(path.appending("lock"), .exclusive, wait: false) else {
                 continue
             }
@@ -66,6 +75,14 @@ final class Scratch {
             try? Files.removeTree(path)
             withExtendedLifetime(lock) {}
         }
+    }
+
+    /// Without a lock file, as all are for a moment.
+    private static func isJustMade(_ path: FilePath) -> Bool {
+        guard (try? Files.status(path.appending("lock"))) == .some(nil),
+            let status = try? Files.status(path)
+        else { return false }
+        return status.mtime.seconds > time(nil) - 60
     }
 
     /// Removes the layers of the driver's stores in there: some cannot be removed as files are.

@@ -18,7 +18,8 @@ enum BenchVerb: Verb {
         description: """
             Each driver gets a store of its own in a scratch directory and does the same work as the others, in turn. \
             Nothing of your store is changed, and nothing stays. It takes up to three minutes, with --quick half a minute; \
-            how often each thing is measured depends on that. Only where one round of all takes longer does the whole.
+            how often each thing is measured depends on that. Only where one round of all takes longer does the whole. \
+            What one that was killed (SIGKILL) has left, the next one in the same directory removes.
 
             A driver that needs another file system gets one in a loop file. NAME@btrfs and NAME@xfs ask for that: \
             vfs@xfs, where files can share their blocks, is measured by default if they cannot where the stores are.
@@ -128,6 +129,13 @@ enum BenchVerb: Verb {
     /// Absolute: containers get files of it as volumes.
     private static func directory(_ parsed: Parsed) throws -> FilePath? {
         guard let word = parsed.word("directory") else { return nil }
+        if word.bytes.isEmpty {
+            throw StorageError(
+                .invalid,
+                "measure in \"\"",
+                remedy: "name a directory, or leave --directory out"
+            )
+        }
         return try doing("find the working directory") { try Files.absolute(FilePath(word.bytes)) }
     }
 
@@ -137,6 +145,10 @@ enum BenchVerb: Verb {
         let name = output.removingLastComponent()
         let directory: FilePath = name.isEmpty ? "." : name
         _ = try doing("write \(output)") {
+            // A link is replaced by the file, wherever it leads.
+            if try Files.status(output)?.kind == .directory {
+                throw SystemError("open", output.printable, .isDirectory)
+            }
             try system("access", directory.printable) {
                 directory.withPlatformString { access($0, W_OK | X_OK) }
             }
