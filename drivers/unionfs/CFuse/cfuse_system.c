@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include "cfuse_system.h"
 
-#include "cfuse_device.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -45,10 +45,12 @@ extension UnionFS {
         let node = try node(id)
         let place = try place(of: node)
         if withBirth { cfuse_set_birth(cfuse_birth(place.fd, place.name)) }
-        return (shown(try place.status(), of: node), knownValidity(of: node))
+        // First: who closes the file meanwhile may have written to it after the look at it.
+        let validity = knownValidity(of: node)
+        return (shown(try place.status(), of: node), validity)
     }
 
-    /// How many seconds the kernel may believe a node's attributes; with `tables` held.
+    /// How many seconds the kernel may believe a node's attributes; with `tables` held, or `tree` for writing.
     func validity(of node: Node) -> Double { node.handles.contains(where: \.hidesChanges) ? 0 : forever }
 
     private func knownValidity(of node: Node) -> Double {

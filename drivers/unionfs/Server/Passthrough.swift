@@ -54,7 +54,7 @@ extension UnionFS {
             return handle.node.size >= Self.smallest
         }
         let status = if let new { new } else { try place.status() }
-        // Whether they stay when a program writes depends on who it is, which a backing file does not know.
+        // Before each write the kernel asks whether they go.
         if new != nil || handle.isWritable { return status.st_mode & (S_ISUID | S_ISGID) == 0 }
         return status.st_size >= Self.smallest
     }

@@ -367,7 +367,7 @@ extension UnionFS {
     func describe(_ handle: Handle, in file: inout fuse_file_info) {
         file.fh = handle.id
         // Only what was written through a mapping is news when a file is closed.
-        file.noflush = handle.isPassthrough && handle.flags & O_ACCMODE == O_RDWR ? 0 : 1
+        file.noflush = handle.hidesChanges ? 0 : 1
         if !handle.isPassthrough {
             tables.lock()
             // Only what is read from the layer counts as an access.
