@@ -99,13 +99,20 @@ int cbtrfs_trim(int fd)
     return ioctl(fd, FITRIM, &range);
 }
 
-int cbtrfs_give_up_unused_groups(int fd)
+/* Some requests exclude each other on a file system; the kernel then answers with a number of its own. */
+static int alone(int result)
+{
+    if (result > 0) errno = EINPROGRESS;
+    return result ? -1 : 0;
+}
+
+int cbtrfs_give_up_unused_groups(int fd, int most)
 {
     struct btrfs_ioctl_balance_args args = {
         .flags = BTRFS_BALANCE_DATA,
-        .data = {.flags = BTRFS_BALANCE_ARGS_USAGE, .usage = 0},
+        .data = {.flags = BTRFS_BALANCE_ARGS_USAGE | BTRFS_BALANCE_ARGS_LIMIT, .usage = 0, .limit = (__u64)most},
     };
-    return ioctl(fd, BTRFS_IOC_BALANCE_V2, &args) == -1 ? -1 : 0;
+    return alone(ioctl(fd, BTRFS_IOC_BALANCE_V2, &args)) ? -1 : (int)args.stat.completed;
 }
 
 int cbtrfs_sync(int fd)
@@ -126,7 +133,7 @@ int cbtrfs_file_system(int fd, struct cbtrfs_file_system *file_system)
 int cbtrfs_grow(int fd)
 {
     struct btrfs_ioctl_vol_args args = {.name = "max"};
-    return ioctl(fd, BTRFS_IOC_RESIZE, &args);
+    return alone(ioctl(fd, BTRFS_IOC_RESIZE, &args));
 }
 
 static int quota(int fd, uint64_t command)

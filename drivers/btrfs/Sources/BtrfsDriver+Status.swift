@@ -51,7 +51,7 @@ extension BtrfsDriver: DeferredFreeing {
             try system("sync") { cbtrfs_sync(layers.raw) }
             if shouldStop() { return }
             // On a file system that was full there is no room for a new name else; it can be done without.
-            _ = cbtrfs_give_up_unused_groups(layers.raw)
+            while !shouldStop(), cbtrfs_give_up_unused_groups(layers.raw, 4) > 0 {}
             try volume?.trim()
         }
     }

@@ -54,7 +54,7 @@ struct Volume {
             let loop = try LoopDevice.attach(file, readOnly: isReadOnly)
             let mount = try Self.mount(file, on: loop.path, isReadOnly: isReadOnly)
             let root = SharedFD(try Files.open(".", below: mount.raw, O_RDONLY | O_DIRECTORY))
-            if let size { try Self.grow(file, to: size, loop, root.raw) }
+            if let size, !isReadOnly { try Self.grow(file, to: size, loop, root.raw) }
             return (root, isReadOnly)
         }
     }
@@ -78,17 +78,23 @@ struct Volume {
         do throws(SystemError) {
             return try DetachedMount.make("btrfs", parameters, attributes: .noAccessTime)
         } catch {
+            // What was synced last may be in a log that cannot be replayed here.
+            if isReadOnly, error.errno == .readOnlyFileSystem {
+                parameters.append(.string("rescue", "nologreplay"))
+                return try DetachedMount.make("btrfs", parameters, attributes: .noAccessTime)
+            }
             guard damages.contains(error.errno) else { throw error }
             throw StorageError(
                 error,
                 doing: "mount the volume \(file) of storage driver btrfs",
                 remedy:
-                    "it seems damaged (btrfs check \(file), dmesg); moved away, it is made anew with --storage-opt"
-                    + " \(option)=SIZE, and strata system check --repair gives images their layers again"
+                    "it is damaged, or made by a newer system (dmesg tells, and btrfs check \(file)); if nothing helps, move it"
+                    + " away: --storage-opt \(option)=SIZE makes another, strata system check --repair the layers of images"
             )
         }
     }
 
+    private static let inProgress = Errno(rawValue: EINPROGRESS)
     /// What the kernel says of a file system whose blocks are not what they should be.
     private static let damages: [Errno] = [.invalidArgument, .ioError, Errno(rawValue: EUCLEAN)]
 
@@ -120,8 +126,9 @@ struct Volume {
     ) throws {
         let disk = try Files.open(file, O_RDWR | O_NOFOLLOW)
         let present = try Files.status(of: disk.raw).size
-        if size == present { return }
-        guard size > present else {
+        // Who was killed in between has made only the file larger.
+        if size == present, try Files.space(of: root).total + (1 << 20) > UInt64(size) { return }
+        guard size >= present else {
             throw StorageError(
                 .invalid,
                 "\(option)=\(size): the volume \(file) has \(present) bytes and cannot shrink",
@@ -130,7 +137,15 @@ struct Volume {
         }
         try system("ftruncate", file.printable) { ftruncate(disk.raw, Int(size)) }
         try loop.takeSize()
-        try system("grow the file system") { cbtrfs_grow(root) }
+        var tries = 0
+        while true {
+            let grown = try systemAnswer("grow the file system", expecting: inProgress) { cbtrfs_grow(root) }
+            if grown != nil { return }
+            // A prune that waits gives up what is empty, a few groups at a time.
+            tries += 1
+            if tries == 500 { throw SystemError("grow the file system", file.string, inProgress) }
+            usleep(20_000)
+        }
     }
 
     /// A subvolume's root as a mount, for kernels (before 6.15) that do not clone mounts which are in no mount table.

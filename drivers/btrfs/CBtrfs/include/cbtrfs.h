@@ -63,7 +63,7 @@ struct cbtrfs_file_system {
 };
 int cbtrfs_file_system(int fd, struct cbtrfs_file_system *file_system);
 
-/* The file system takes all of its device. */
+/* The file system takes all of its device; EINPROGRESS while it is balanced. */
 int cbtrfs_grow(int fd);
 
 /* Counts by the extents that each subvolume wrote; EINVAL or ENOTTY before Linux 6.7. */
@@ -80,9 +80,9 @@ int cbtrfs_wait_for_rescan(int fd);
 
 /*
  * What was set aside for data and holds none can be used for metadata; the kernel does so by itself, half a minute later.
- * EINPROGRESS while the file system is balanced.
+ * Returns how many of such groups there were, `most` at most; EINPROGRESS while the file system is balanced or resized.
  */
-int cbtrfs_give_up_unused_groups(int fd);
+int cbtrfs_give_up_unused_groups(int fd, int most);
 
 /* Space by kind: what is given to data, metadata (with system), and what of that is used. */
 struct cbtrfs_space {
