@@ -4,10 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/fs.h>
 #include <linux/openat2.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,20 +110,6 @@ long clinux_write_uncached(int fd, const void *bytes, size_t count)
 int clinux_eventfd(void)
 {
     return eventfd(0, EFD_CLOEXEC);
-}
-
-long clinux_write_ready(int fd, const void *bytes, size_t count)
-{
-    const struct iovec whole = {.iov_base = (void *)bytes, .iov_len = count};
-    long result = pwritev2(fd, &whole, 1, -1, RWF_NOWAIT);
-    if (result != -1 || (errno != EOPNOTSUPP && errno != EINVAL && errno != ENOSYS)) return result;
-    /* A pipe with a name, a terminal: as much as one that is ready takes without a wait. */
-    struct pollfd state = {.fd = fd, .events = POLLOUT};
-    if (poll(&state, 1, 0) == 0) {
-        errno = EAGAIN;
-        return -1;
-    }
-    return write(fd, bytes, count < PIPE_BUF ? count : PIPE_BUF);
 }
 
 long clinux_copy_file_range(int in, int64_t *in_offset, int out, int64_t *out_offset, size_t length)

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CLinux
 import Glibc
 package import LinuxSys
 import Storage
@@ -67,7 +66,7 @@ package final class DescriptorSource: ByteSource, @unchecked Sendable {
     }
 
     package func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
-        if mayStall, try !Stall.wait(file.raw, for: CInt(POLLIN)) {
+        if mayStall, try !Stall.wait(file.raw, for: POLLIN) {
             throw StorageError(.interrupted, "read the input: interrupted")
         }
         return try system("read") { Glibc.read(file.raw, buffer.baseAddress, buffer.count) }
@@ -77,7 +76,8 @@ package final class DescriptorSource: ByteSource, @unchecked Sendable {
 /// Writes to a descriptor at its own position, in pieces of at least `bufferSize` except the last.
 package final class DescriptorSink: ByteSink {
     private let file: SharedFD
-    private let mayStall: Bool
+    /// The same pipe, of which a write takes what there is room for; others may have to wait at the one that was given.
+    private let pipe: SharedFD?
     private let buffer: UnsafeMutableRawBufferPointer
     private var used = 0
     package private(set) var written: Int64 = 0
@@ -85,7 +85,7 @@ package final class DescriptorSink: ByteSink {
     /// - Parameter isOutput: where it leads may be slow; a write that waits fails with `.interrupted` when `Stall` ends.
     package init(_ file: SharedFD, bufferSize: Int = 256 << 10, isOutput: Bool = false) {
         self.file = file
-        mayStall = isOutput && (try? Files.status(of: file.raw))?.kind != .regular
+        pipe = isOutput ? Self.pipe(file) : nil
         buffer = .allocate(byteCount: max(bufferSize, 1), alignment: 4096)
     }
 
@@ -105,17 +105,23 @@ package final class DescriptorSink: ByteSink {
         used = 0
     }
 
+    /// `nil` for what is no pipe, or may not be opened again.
+    private static func pipe(_ file: SharedFD) -> SharedFD? {
+        guard (try? Files.status(of: file.raw))?.kind == .fifo else { return nil }
+        return try? SharedFD(Files.open("/proc/self/fd/\(file.raw)", O_WRONLY | O_NONBLOCK))
+    }
+
     private func pass(_ bytes: UnsafeRawBufferPointer) throws {
-        guard mayStall else { return try Files.writeAll(bytes, to: file.raw) }
+        guard let pipe else { return try Files.writeAll(bytes, to: file.raw) }
         var rest = bytes
         while !rest.isEmpty {
             let piece = rest
-            let count = try systemAnswer("write", expecting: .resourceTemporarilyUnavailable) {
-                clinux_write_ready(file.raw, piece.baseAddress, piece.count)
+            let count = try systemAnswer("write", expecting: .wouldBlock) {
+                Glibc.write(pipe.raw, piece.baseAddress, piece.count)
             }
             if let count {
                 rest = UnsafeRawBufferPointer(rebasing: rest[count...])
-            } else if try !Stall.wait(file.raw, for: CInt(POLLOUT)) {
+            } else if try !Stall.wait(pipe.raw, for: POLLOUT) {
                 throw StorageError(.interrupted, "write the output: interrupted")
             }
         }

@@ -25,16 +25,17 @@ package enum Stall {
     /// Returns when `fd` has some of `events` (poll(2)), or an error that the next call on it tells.
     ///
     /// - Returns: false if waits were ended.
-    package static func wait(_ fd: CInt, for events: CInt) throws(SystemError) -> Bool {
-        if event.load(ordering: .relaxed) == -1 {
+    package static func wait(_ fd: CInt, for events: Int32) throws(SystemError) -> Bool {
+        if event.load(ordering: .sequentiallyConsistent) == -1 {
             let new = try system("eventfd") { clinux_eventfd() }
             let others = event.compareExchange(expected: -1, desired: new, ordering: .sequentiallyConsistent)
             if !others.exchanged { close(new) }
         }
         if isEnded.load(ordering: .sequentiallyConsistent) { return false }
+        let event = event.load(ordering: .sequentiallyConsistent)
         return try withUnsafeTemporaryAllocation(of: pollfd.self, capacity: 2) { set throws(SystemError) in
             set[0] = pollfd(fd: fd, events: Int16(events), revents: 0)
-            set[1] = pollfd(fd: event.load(ordering: .relaxed), events: Int16(POLLIN), revents: 0)
+            set[1] = pollfd(fd: event, events: Int16(POLLIN), revents: 0)
             try system("poll") { poll(set.baseAddress, 2, -1) }
             return set[1].revents == 0
         }

@@ -2,6 +2,7 @@
 
 import Command
 import Engine
+import Storage
 import Supervisor
 
 /// From the words of a command line to an exit status.
@@ -45,9 +46,14 @@ enum Dispatch {
             return failure.code
         } catch {
             Console.errors.write("\(Strata.program.name): \(error)\n")
-            let signal = Interruption.received
-            return signal == 0 ? entry.verb.declaration.failureStatus : 128 + signal
+            return isInterruption(error)
+                ? 128 + Interruption.received : entry.verb.declaration.failureStatus
         }
+    }
+
+    private static func isInterruption(_ error: any Error) -> Bool {
+        if Interruption.received == 0 { return false }
+        return (error as? StorageError)?.code == .interrupted || (error as? EngineError)?.code == .interrupted
     }
 
     private static func report(_ error: UsageError) -> Int32 {

@@ -37,8 +37,6 @@ long clinux_getdents64(int fd, void *buffer, size_t size);
 long clinux_write_uncached(int fd, const void *bytes, size_t count);
 /* eventfd(2) with close-on-exec. */
 int clinux_eventfd(void);
-/* write(2) of what a pipe or a socket has room for now, EAGAIN if that is nothing. */
-long clinux_write_ready(int fd, const void *bytes, size_t count);
 long clinux_copy_file_range(int in, int64_t *in_offset, int out, int64_t *out_offset, size_t length);
 int clinux_fallocate(int fd, int mode, int64_t offset, int64_t length);
 int clinux_syncfs(int fd);
