@@ -50,8 +50,8 @@ package struct Distribution: Sendable {
     ///
     /// With five samples or more on both sides the rank-sum test of Mann and Whitney at 5 % (normal approximation, ties
     /// at their mean rank) decides. With fewer it may be chance unless the ranges lie apart, with a single one unless one
-    /// median is more than `single` times the other, too. But one value far out, of many, does not make two that are
-    /// twice as much a matter of chance.
+    /// median is more than `single` times the other, too; where they overlap, unless one median is more than twice the
+    /// other and four fifths of all pairs say the same: one value far out, of many, is no reason for doubt.
     package func isWithinNoise(of other: Distribution, single: Double = 1.5) -> Bool {
         let won = pairsWon(against: other)
         guard count >= 5, other.count >= 5 else {

@@ -118,12 +118,12 @@ struct BenchTests {
     func machineOfAnotherSpeed() throws {
         func samples(_ values: ClosedRange<Int64>) -> [Sample] { values.map { Sample(value: $0) } }
         var old = report(["a": [100, 101, 102, 103, 104], "b": [100, 101, 102, 103, 104]])
-        old.samples["disk"] = ["a": samples(100...104)]
+        old.samples["disk-space"] = ["a": samples(100...104)]
         old.yardsticks = [.computing: samples(1000...1020), .files: samples(500...520)]
         old = try Report(json: JSON.parse(String(decoding: old.json.bytes(), as: UTF8.self)), label: "old")
         #expect(old.yardsticks[.files]?.count == 21)
         var new = report(["a": [140, 141, 142, 143, 144], "b": [170, 171, 172, 173, 174]])
-        new.samples["disk"] = ["a": samples(140...144)]
+        new.samples["disk-space"] = ["a": samples(140...144)]
         new.yardsticks = [.computing: samples(1000...1021), .files: samples(750...780)]
         let slower = Comparison(new, with: old)
         func verdicts(_ comparison: Comparison) -> [String: [Bool]] {
@@ -135,12 +135,16 @@ struct BenchTests {
         }
         // Half as slow again as the machine is no regression; that much more space is.
         #expect(
-            verdicts(slower) == ["run a": [false, false], "run b": [true, false], "disk a": [true, false]]
+            verdicts(slower) == [
+                "run a": [false, false], "run b": [true, false], "disk-space a": [true, false],
+            ]
         )
         #expect(slower.warnings.count == 1 && slower.warnings[0].contains("1.50 of then for making"))
         let faster = Comparison(old, with: new)
         #expect(
-            verdicts(faster) == ["run a": [false, false], "run b": [false, true], "disk a": [false, true]]
+            verdicts(faster) == [
+                "run a": [false, false], "run b": [false, true], "disk-space a": [false, true],
+            ]
         )
         old.yardsticks = new.yardsticks
         #expect(Comparison(new, with: old).rows.filter(\.isRegression).count == 3)
