@@ -10,8 +10,7 @@ import SystemPackage
 extension BtrfsDriver {
     package func status() throws -> [(name: String, value: String)] {
         try doing("ask the file system of \(home) for its figures") {
-            var space = cbtrfs_space()
-            try system("ask for space") { cbtrfs_space(layers.raw, &space) }
+            let space = try spaceByKind()
             var facts = [("Home", home.string)]
             if let volume {
                 let size = try volume.size()
@@ -23,6 +22,22 @@ extension BtrfsDriver {
             facts.append(("Subvolumes to be freed", "\(try unfreed().count)"))
             return facts
         }
+    }
+
+    private func spaceByKind() throws(SystemError) -> cbtrfs_space {
+        var space = cbtrfs_space()
+        try system("ask for space") { cbtrfs_space(layers.raw, &space) }
+        return space
+    }
+
+    /// Whether the kernel may find no room for further metadata but in what is set aside for data.
+    ///
+    /// It takes a tenth of the disk for a group, 1 GiB at most, and may write it twice.
+    private func lacksRoomForMetadata() throws(SystemError) -> Bool {
+        let total = try Files.space(of: layers.raw).total
+        let space = try spaceByKind()
+        let taken = space.data_total + 2 * space.metadata_total
+        return taken >= total || total - taken < min(2 << 30, total / 5)
     }
 
     /// The ids of subvolumes that were deleted, on all of the file system, and are not freed yet.
@@ -51,7 +66,11 @@ extension BtrfsDriver: DeferredFreeing {
             try system("sync") { cbtrfs_sync(layers.raw) }
             if shouldStop() { return }
             // On a file system that was full there is no room for a new name else; it can be done without.
-            while !shouldStop(), cbtrfs_give_up_unused_groups(layers.raw, 4) > 0 {}
+            // Not until none is left: where no file has data the kernel makes another for the last that goes.
+            let most: CInt = 4
+            while !shouldStop(), try lacksRoomForMetadata() {
+                if cbtrfs_give_up_unused_groups(layers.raw, most) < most { break }
+            }
             try volume?.trim()
         }
     }
