@@ -41,12 +41,10 @@ int clinux_loop_get_free(int control)
     return ioctl(control, LOOP_CTL_GET_FREE);
 }
 
-int clinux_loop_attach(int loop, int backing, const char *name, int read_only)
+int clinux_loop_attach(int loop, int backing, const char *name, int read_only, int direct)
 {
-    struct loop_config config = {
-        .fd = (__u32)backing,
-        .info = {.lo_flags = LO_FLAGS_AUTOCLEAR | (read_only ? LO_FLAGS_READ_ONLY : 0)},
-    };
+    __u32 flags = LO_FLAGS_AUTOCLEAR | (read_only ? LO_FLAGS_READ_ONLY : 0) | (direct ? LO_FLAGS_DIRECT_IO : 0);
+    struct loop_config config = {.fd = (__u32)backing, .info = {.lo_flags = flags}};
     snprintf((char *)config.info.lo_file_name, sizeof config.info.lo_file_name, "%s", name);
     return ioctl(loop, LOOP_CONFIGURE, &config);
 }

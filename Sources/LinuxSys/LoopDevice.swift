@@ -19,8 +19,15 @@ package struct LoopDevice: ~Copyable, Sendable {
 
     /// The loop device of `file`, attached if it has none.
     ///
-    /// - Parameter readOnly: for files that cannot be written.
-    package static func attach(_ file: FilePath, readOnly: Bool = false) throws(SystemError) -> LoopDevice {
+    /// - Parameters:
+    ///   - readOnly: for files that cannot be written.
+    ///   - direct: its blocks are not kept in the page cache of the file too, where the file system below can do so. What
+    ///     was read is then read anew after each unmount.
+    package static func attach(
+        _ file: FilePath,
+        readOnly: Bool = false,
+        direct: Bool = false
+    ) throws(SystemError) -> LoopDevice {
         let access = readOnly ? O_RDONLY : O_RDWR
         let backing = try Files.open(file, access | O_NOFOLLOW)
         let status = try Files.status(of: backing.raw)
@@ -38,7 +45,13 @@ package struct LoopDevice: ~Copyable, Sendable {
             let loop = try Files.open(node, access)
             let taken = try systemAnswer("attach a loop device to", file.printable, expecting: .resourceBusy)
             {
-                clinux_loop_attach(loop.raw, backing.raw, file.lastComponent?.string ?? "", readOnly ? 1 : 0)
+                clinux_loop_attach(
+                    loop.raw,
+                    backing.raw,
+                    file.lastComponent?.string ?? "",
+                    readOnly ? 1 : 0,
+                    direct ? 1 : 0
+                )
             }
             if taken != nil { return LoopDevice(fd: loop, number: number) }
         }

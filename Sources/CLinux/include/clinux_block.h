@@ -17,8 +17,9 @@ int clinux_xfs_grow(int fd, uint64_t blocks);
 
 /* A free loop device's number, by an open /dev/loop-control. */
 int clinux_loop_get_free(int control);
-/* Binds `backing` to an open loop device, which frees itself with its last user. EBUSY: somebody else took it. */
-int clinux_loop_attach(int loop, int backing, const char *name, int read_only);
+/* Binds `backing` to an open loop device, which frees itself with its last user. EBUSY: somebody else took it.
+ * `direct`: past the file's page cache, where its file system can. */
+int clinux_loop_attach(int loop, int backing, const char *name, int read_only, int direct);
 /* The file behind a loop device; ENXIO if there is none. */
 int clinux_loop_backing(int loop, uint64_t *device, uint64_t *inode);
 /* Takes over the file's new size. */

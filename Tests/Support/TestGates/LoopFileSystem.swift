@@ -26,18 +26,10 @@ package final class LoopFileSystem: Sendable {
         try Self.mount(type, file, at: path)
     }
 
-    /// Somebody else may be trying to take the loop device that the program chose, which is busy for that moment.
     private static func mount(_ type: String, _ file: FilePath, at path: FilePath) throws {
-        var tries = 0
-        while true {
-            do {
-                return try run(["mount", "-t", type, "-o", "loop", file.string, path.string])
-            } catch {
-                tries += 1
-                if tries == 1200 { throw error }
-                usleep(100_000)
-            }
-        }
+        let loop = try LoopDevice.attach(file)
+        let mount = try DetachedMount.make(type, [.string("source", loop.path.string)])
+        try DetachedMount.attach(mount.raw, at: path, below: AT_FDCWD)
     }
 
     deinit { umount2(path.string, Int32(MNT_DETACH)) }
