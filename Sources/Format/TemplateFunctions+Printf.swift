@@ -56,7 +56,7 @@ private struct Directive {
         var text =
             switch (verb, value) {
             case ("s", _), ("v", _), ("d", .number), ("t", .bool): TemplateFunctions.text(value)
-            case ("q", .string(let string)): JSON.quoted(string)
+            case ("q", .string(let string)): quoted(string)
             case ("x", .number(let number)) where number.int != nil: String(number.int ?? 0, radix: 16)
             case ("f", .number(let number)): Decimals.fixed(number.double ?? 0, places: precision ?? 6)
             default: "%!\(verb)(\(value.typeName)=\(TemplateFunctions.text(value)))"

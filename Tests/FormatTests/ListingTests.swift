@@ -86,6 +86,18 @@ struct ListingTests {
     }
 }
 
+@Test(
+    "Text is quoted as Go does it",
+    arguments: [
+        ("/bin/true", #""/bin/true""#), ("a\nb\tc\r\u{7}\u{8}\u{B}\u{C}", #""a\nb\tc\r\a\b\v\f""#),
+        (#"say "x" \ y"#, #""say \"x\" \\ y""#), ("\u{1B}[31m\u{7F}", #""\x1b[31m\x7f""#),
+        ("ä…漢", #""ä…漢""#), ("\u{A0}\u{202E}\u{E0001}", #""\u00a0\u202e\U000e0001""#),
+    ]
+)
+func quotedText(_ text: String, _ expected: String) {
+    #expect(quoted(text) == expected)
+}
+
 @Suite("Sizes and times for people")
 struct HumanTests {
     @Test(

@@ -123,7 +123,7 @@ enum PsVerb: Verb {
         }
 
         private func command(_ text: String) -> String {
-            isFull || text.utf8.count <= 20 || text.count <= 20 ? "\"\(text)\"" : "\"\(text.prefix(19))…\""
+            quoted(isFull || text.utf8.count <= 20 || text.count <= 20 ? text : "\(text.prefix(19))…")
         }
     }
 
