@@ -136,6 +136,35 @@ struct BadInputTests {
         try strata.ok("rm", "-f", "work", "other")
     }
 
+    /// A link stays one, and nothing of a longer file to which it leads stays behind the new content.
+    @Test func outputThroughLinks() throws {
+        let strata = try Strata(driver: "overlay2")
+        try strata.importBusybox()
+        let (plain, link) = (strata.directory.appending("plain.tar"), strata.directory.appending("link.tar"))
+        try strata.ok("save", "-o", plain.string, "busybox")
+        let saved = try Files.contents(plain)
+        try Files.replace(strata.directory.appending("old"), with: saved + saved, durable: false)
+        #expect(symlink("old", link.string) == 0)
+        try strata.ok("save", "-o", link.string, "busybox")
+        #expect(try Files.status(link)?.kind == .symlink)
+        #expect(try Files.contents(strata.directory.appending("old")) == saved)
+        let missing = try Program.run([Strata.program] + strata.flags + ["save", "-o", link.string, "other"])
+        expectFailure(missing, code: 1, saying: "No such image")
+        #expect(try Files.contents(strata.directory.appending("old")) == saved)
+        #expect(unlink(link.string) == 0)
+        for target in ["new", "link.tar"] {
+            #expect(symlink(target, link.string) == 0)
+            for command in [["save", "-o", link.string, "busybox"], ["bench", "-o", link.string]] {
+                let outcome = try Program.run([Strata.program] + strata.flags + command)
+                expectFailure(outcome, code: 1, saying: target == "new" ? "No such file" : "symbolic links")
+            }
+            #expect(unlink(link.string) == 0)
+        }
+        #expect(try Files.status(strata.directory.appending("new")) == nil)
+        let words = (strata.flags + ["save", "-o", "/dev/stdout", "busybox"]).joined(separator: " ")
+        try Program.shell("\(Strata.program) \(words) | cmp - \(plain)")
+    }
+
     /// A blob that is not what its name says is found, and comes again with the next load; what stands on it goes on.
     @Test func damagedBlob() throws {
         let strata = try Strata(driver: "overlay2")
