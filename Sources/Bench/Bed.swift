@@ -20,6 +20,8 @@ final class Bed {
     private let source: BenchImage
     /// The loop file, if it lies in one.
     private let disk: FilePath?
+    /// Whether files of the place may share blocks, or lie with its metadata.
+    private let sharesBlocks: Bool
     private var opened: (any StorageDriver)?
     private var files: ImageFiles?
     /// The image's name or id in this store once it is loaded.
@@ -34,7 +36,8 @@ final class Bed {
         program: [String],
         directory: FilePath,
         place: String,
-        disk: FilePath?
+        disk: FilePath?,
+        sharesBlocks: Bool
     ) {
         name = choice.name
         entry = choice.entry
@@ -43,6 +46,7 @@ final class Bed {
         self.place = place
         self.directory = directory
         self.disk = disk
+        self.sharesBlocks = sharesBlocks
         strata = Program(
             program + [
                 "--root", directory.appending("root").string, "--run-root", directory.appending("run").string,
@@ -90,14 +94,20 @@ final class Bed {
         chain = LayerChain()
     }
 
-    /// What is in use on the file system that the store lies on, but for the store's own files: blobs, database, what is kept
-    /// back.
+    /// What the driver's files take, found as fits the place.
     ///
-    /// Not what the driver says its layers occupy: copies that share blocks count each by themselves there, and files that
-    /// lie with the metadata not at all. What others write there meanwhile counts too.
+    /// Where files can share blocks, that is what is in use on the file system that the store lies on, but for the store's
+    /// own files: blobs, database, what is kept back. There the files alone do not say it: copies that share blocks count each
+    /// by themselves, and files that lie with the metadata not at all. But what others write there meanwhile counts too.
     func occupied() throws -> Int64 {
         let place = try Files.open(directory, O_RDONLY | O_DIRECTORY)
         try Files.syncFileSystem(of: place.raw)
+        if !sharesBlocks {
+            let home = FilePath("root/drivers").appending(entry.name)
+            if try Files.status(home, below: place.raw) == nil { return 0 }
+            let driver = try Files.openDirectory(home, below: place.raw)
+            return try treeUsage(of: driver.raw).bytes
+        }
         let space = try Files.space(of: place.raw)
         var bytes = Int64(space.total) - Int64(space.freeForRoot)
         guard let root = try? Files.openDirectory("root", below: place.raw) else { return bytes }

@@ -85,7 +85,8 @@ final class BedMaker {
             program: program,
             directory: directory,
             place: loop.map { "\($0.type) in a loop file" } ?? fileSystem,
-            disk: loop?.file
+            disk: loop?.file,
+            sharesBlocks: loop != nil || sharesBlocks
         )
     }
 

@@ -20,7 +20,7 @@ package struct Comparison: Sendable {
             ratio > 1.05 * drift.upperBound && !isChance
         }
         package var isGain: Bool { ratio < drift.lowerBound / 1.05 && !isChance }
-        private var isChance: Bool { new.isWithinNoise(of: old, single: figure.spread) }
+        private var isChance: Bool { new.isWithinNoise(of: old, few: figure.spread) }
     }
 
     /// What a yardstick shows now as a part of what it showed then.

@@ -7,7 +7,7 @@ package struct Figure: Hashable, Sendable {
         case bytes
     }
 
-    /// Up to what ratio two single values of it may differ by chance: what others write to the disk counts, and little else.
+    /// Up to what ratio few values of it may differ by chance: space hardly does.
     var spread: Double { name == "disk-space" ? 1.05 : 1.5 }
 
     package enum Group: String, CaseIterable, Sendable {

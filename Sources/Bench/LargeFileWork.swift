@@ -39,6 +39,8 @@ struct LargeFileWork {
             try forget()
             try recorder.time("random-write-cold", meter) { try work.randomToDisk(workload.cold) }
             try recorder.time("random-write", meter) { try work.random(workload.operations, isWrite: true) }
+            // What was written before is not what the first of these waits for.
+            try work.sync()
             try recorder.time("write-sync", meter) { try work.writeSynced(workload.synced) }
             try forget()
             try recorder.time("write-cold", meter) { try work.writeToDisk() }
@@ -57,17 +59,19 @@ struct LargeFileWork {
 
     private func writeToDisk() throws {
         try write()
-        try system("fdatasync") { fdatasync(file) }
+        try sync()
     }
 
     private func randomToDisk(_ count: Int) throws {
         try random(count, isWrite: true)
-        try system("fdatasync") { fdatasync(file) }
+        try sync()
     }
+
+    private func sync() throws { try system("fdatasync") { fdatasync(file) } }
 
     /// Takes it out of the page cache.
     private func forget() throws {
-        try system("fdatasync") { fdatasync(file) }
+        try sync()
         _ = posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED)
     }
 
@@ -92,7 +96,7 @@ struct LargeFileWork {
             buffer.initializeMemory(as: UInt8.self, repeating: 6)
             for _ in 0..<count {
                 try transfer(buffer, at: place(&random), isWrite: true)
-                try system("fdatasync") { fdatasync(file) }
+                try sync()
             }
         }
     }

@@ -26,7 +26,7 @@ package struct Machine: Hashable, Sendable {
         processor = Self.processorName() ?? "unknown processor"
         processors = Int(sysconf(CInt(_SC_NPROCESSORS_ONLN)))
         memory = Int64(sysconf(CInt(_SC_PHYS_PAGES)) * sysconf(CInt(_SC_PAGESIZE)))
-        self.directory = directory.string
+        self.directory = directory.printable
         self.fileSystem = fileSystem
         self.sharesBlocks = sharesBlocks
     }

@@ -67,6 +67,13 @@ extension Report {
                 remedy: "give a file that strata bench --format json wrote"
             )
         }
+        if json["kind"]?.string == "scaling" {
+            throw StorageError(
+                .invalid,
+                "read \(label): it says how costs grow",
+                remedy: "give a file that strata bench --format json wrote without --scaling"
+            )
+        }
         func text(_ value: JSON?) throws -> String {
             // It is shown on terminals.
             guard let text = value?.string.map({ TreePath(bytes: Array($0.utf8)).printable }) else {

@@ -38,11 +38,8 @@ extension Report {
     }
 
     private var head: String {
-        var text = machine.head(version) + "Image \(image)\n"
+        var text = machine.head(version, subjects) + "Image \(image)\n"
         if isQuick == true { text += "A quick run: less work in each figure, and fewer times\n" }
-        for subject in subjects where subject.place != machine.fileSystem {
-            text += "\(subject.driver) on \(subject.place)\n"
-        }
         if let speed { text += "The machine alone: \(speed)\n" }
         return text
     }
@@ -100,12 +97,13 @@ extension Report {
 
 extension Machine {
     /// What measured, on what, where: the first lines of a result.
-    func head(_ version: String) -> String {
+    func head(_ version: String, _ subjects: [Report.Subject]) -> String {
         let size = Human.binarySize(memory, digits: 3)
+        let elsewhere = subjects.filter { $0.place != fileSystem }.map { "\($0.driver) on \($0.place)\n" }
         return """
             Strata \(version) on Linux \(kernel), \(processors) × \(processor), \(size)
             Stores below \(directory) (\(fileSystem))
-
+            \(elsewhere.joined())
             """
     }
 }

@@ -69,7 +69,7 @@ package struct Report: Sendable {
         let equals = found.filter {
             $0.driver != best.driver
                 && ($0.values.median == best.values.median
-                    || $0.values.isWithinNoise(of: best.values, single: figure.spread))
+                    || $0.values.isWithinNoise(of: best.values, few: figure.spread))
         }
         return (best.driver, Set(equals.map(\.driver)))
     }

@@ -49,21 +49,27 @@ package struct Distribution: Sendable {
     /// Whether the difference to `other` may be chance.
     ///
     /// With five samples or more on both sides the rank-sum test of Mann and Whitney at 5 % (normal approximation, ties
-    /// at their mean rank) decides. With fewer it may be chance unless the ranges lie apart, with a single one unless one
-    /// median is more than `single` times the other, too; where they overlap, unless one median is more than twice the
-    /// other and four fifths of all pairs say the same: one value far out, of many, is no reason for doubt.
-    package func isWithinNoise(of other: Distribution, single: Double = 1.5) -> Bool {
+    /// at their mean rank) decides. With fewer it may be chance unless the ranges lie apart; if they are so few that chance
+    /// puts the ranges apart in more than 5 % of all cases, unless one median is more than `few` times the other, too.
+    /// Where they overlap, unless one median is more than twice the other and four fifths of all pairs say the same: one
+    /// value far out, of many, is no reason for doubt.
+    package func isWithinNoise(of other: Distribution, few: Double = 1.5) -> Bool {
         let won = pairsWon(against: other)
         guard count >= 5, other.count >= 5 else {
             let share = max(won, Double(count * other.count) - won) / Double(count * other.count)
             let ratio = Double(max(median, other.median)) / Double(max(1, min(median, other.median)))
-            if share == 1 { return min(count, other.count) < 2 && ratio <= single }
+            if share == 1 { return Self.chanceOfRangesApart(count, other.count) > 0.05 && ratio <= few }
             return share < 0.8 || ratio <= 2
         }
         let (ours, theirs) = (Double(count), Double(other.count))
         let mean = ours * theirs / 2
         let deviation = (ours * theirs * (ours + theirs + 1) / 12).squareRoot()
         return abs(won - mean) < 1.96 * deviation
+    }
+
+    /// How likely all values of one of two equal sides are above all of the other: 2 · n! · m! / (n + m)!.
+    private static func chanceOfRangesApart(_ one: Int, _ other: Int) -> Double {
+        (1...min(one, other)).reduce(2) { $0 * Double($1) / Double(max(one, other) + $1) }
     }
 
     /// In how many of all pairs our value is the larger one; a tie is half a pair.

@@ -126,7 +126,7 @@ package struct ScalingReport: Sendable {
 
     /// One table an axis: a line an operation and driver, a column a size.
     package var table: String {
-        var text = machine.head(version)
+        var text = machine.head(version, subjects)
         for axis in ScalingAxis.allCases {
             let sizes = sizes(axis)
             if sizes.isEmpty { continue }

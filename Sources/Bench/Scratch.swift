@@ -72,7 +72,7 @@ final class Scratch {
                 continue
             }
             for driver in drivers { empty(driver, below: path) }
-            try? Files.removeTree(path)
+            try? remove(path)
             withExtendedLifetime(lock) {}
         }
     }
@@ -115,8 +115,17 @@ final class Scratch {
         return missing
     }
 
+    /// The lock last: without it, what a killed benchmark has left might be one that is about to begin.
+    private static func remove(_ path: FilePath) throws(SystemError) {
+        let directory = try Files.openDirectory(path)
+        for entry in try Files.list(directory.raw) where entry.name.printable != "lock" {
+            try Files.removeTree(entry.name, below: directory.raw)
+        }
+        try Files.removeTree(path)
+    }
+
     private func remove() throws {
-        try doing("remove \(path)") { try Files.removeTree(path) }
+        try doing("remove \(path)") { try Self.remove(path) }
         for path in missing { _ = try? Files.unlink(path, isDirectory: true) }
     }
 }

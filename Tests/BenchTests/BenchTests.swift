@@ -54,12 +54,16 @@ struct BenchTests {
         #expect(try distribution(10).isWithinNoise(of: distribution(12)), "one sample says little")
         #expect(try !distribution(10).isWithinNoise(of: distribution(100)))
         #expect(try !distribution(10, 11).isWithinNoise(of: distribution(20, 21)))
+        #expect(try distribution(10, 11).isWithinNoise(of: distribution(12, 13)), "chance does so in 33 %")
+        #expect(try distribution(10, 11, 12).isWithinNoise(of: distribution(13, 14, 15)), "in 10 %")
+        #expect(try !distribution(10, 11, 12, 13).isWithinNoise(of: distribution(14, 15, 16, 17)), "in 3 %")
+        #expect(try !distribution(10, 11, 12).isWithinNoise(of: distribution(14, 15, 16, 17, 18)), "in 4 %")
         #expect(try distribution(10, 20).isWithinNoise(of: distribution(15, 25)))
         let outlier = try distribution(10, 11, 12, 13, 14, 15, 16, 17, 18, 200)
         #expect(try !distribution(100, 110).isWithinNoise(of: outlier), "one value far out is no doubt")
         #expect(try distribution(19, 20).isWithinNoise(of: outlier))
         #expect(
-            try !distribution(281).isWithinNoise(of: distribution(198), single: 1.05),
+            try !distribution(281).isWithinNoise(of: distribution(198), few: 1.05),
             "space does not vary"
         )
         #expect(try distribution(10, 10, 10, 10, 10).isWithinNoise(of: distribution(10, 10, 10, 10, 10)))

@@ -72,6 +72,33 @@ struct BenchCommandTests {
     }
 
     @Test(
+        "A loop file takes the sectors of the disk on which it lies",
+        .requires(
+            .loopDevices,
+            .filesystem("ext4"),
+            .filesystem("xfs"),
+            .program("mkfs.ext4"),
+            .program("mkfs.xfs")
+        )
+    )
+    func largeSectors() throws {
+        let strata = try Strata()
+        let outcome = try Program.shell(
+            """
+            cd \(strata.directory.path)
+            truncate -s 3G disk
+            disk=$(losetup --find --show --sector-size 4096 disk)
+            trap 'umount -q mount || :; losetup --detach $disk' EXIT
+            mkfs.ext4 -q $disk
+            mkdir mount
+            mount $disk mount
+            \(Strata.program) \(strata.flags.joined(separator: " ")) bench --quick --drivers vfs@xfs --only prepare --directory mount
+            """
+        )
+        #expect(outcome.text.contains("vfs@xfs on xfs in a loop file"), "\(outcome)")
+    }
+
+    @Test(
         "A driver is measured on the file system that is named with it, and what a second container holds is found",
         .requires(.loopDevices, .filesystem("xfs"), .program("mkfs.xfs"))
     )

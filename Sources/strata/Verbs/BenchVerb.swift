@@ -100,10 +100,18 @@ enum BenchVerb: Verb {
         options.only = try parsed.names("only")
         options.isQuick = parsed.flag("quick")
         if let isQuick = earlier?.isQuick, isQuick != options.isQuick { throw otherWork(isQuick) }
-        try checkOutput(parsed)
+        // Found now: what cannot be written at the end should not cost minutes.
+        if let output = parsed.word("output") { try OutputFile.check(FilePath(output.bytes)) }
         if let image = parsed.arguments.first {
             // Found now: a name that does not exist should not cost a minute.
-            _ = try engine.images.resolve(image)
+            let found = try engine.images.resolve(image)
+            if try engine.images.layers(of: found.id).isEmpty {
+                throw StorageError(
+                    .invalid,
+                    "measure with image \(image): it has no layers",
+                    remedy: "name one that has, or none for one that is generated"
+                )
+            }
             options.image = image
         }
         Interruption.listen(once: false)
@@ -136,23 +144,14 @@ enum BenchVerb: Verb {
                 remedy: "name a directory, or leave --directory out"
             )
         }
-        return try doing("find the working directory") { try Files.absolute(FilePath(word.bytes)) }
-    }
-
-    /// Found now: what cannot be written at the end should not cost minutes.
-    private static func checkOutput(_ parsed: Parsed) throws {
-        guard let output = parsed.word("output").map({ FilePath($0.bytes) }) else { return }
-        let name = output.removingLastComponent()
-        let directory: FilePath = name.isEmpty ? "." : name
-        _ = try doing("write \(output)") {
-            // A link is replaced by the file, wherever it leads.
-            if try Files.status(output)?.kind == .directory {
-                throw SystemError("open", output.printable, .isDirectory)
-            }
-            try system("access", directory.printable) {
-                directory.withPlatformString { access($0, W_OK | X_OK) }
-            }
+        guard String(validating: word.bytes, as: UTF8.self) != nil else {
+            throw StorageError(
+                .invalid,
+                "measure in \(FilePath(word.bytes)): its name is not UTF-8, as programs that make file systems want it",
+                remedy: "give another --directory"
+            )
         }
+        return try doing("find the working directory") { try Files.absolute(FilePath(word.bytes)) }
     }
 
     private static func otherWork(_ wasQuick: Bool) -> StorageError {
