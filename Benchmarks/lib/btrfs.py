@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures the btrfs driver. Run by Benchmarks/btrfs with BENCH_DIR on a fresh btrfs."""
 
-import argparse
 import os
 import shutil
 import statistics
@@ -164,14 +163,16 @@ def measure_load(options):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--runs", type=int, default=9)
-    parser.add_argument("--only", default="create,diff,large,load", help="figures, separated by commas")
-    parser.add_argument("--steps", default="prepare,measure", help="to do both apart, on one BENCH_DIR")
+    paired.end_by_signals()
+    parser = paired.Arguments()
+    parser.add_argument("--runs", type=paired.number, default=9)
+    parser.add_argument("--only", type=paired.some_of("create", "diff", "large", "load"), default="create,diff,large,load")
+    parser.add_argument("--steps", type=paired.some_of("prepare", "measure"), default="prepare,measure",
+                        help="to do both apart, on one BENCH_DIR")
     options = parser.parse_args()
     missed = 0
-    for figure in options.only.split(","):
-        for step in options.steps.split(","):
+    for figure in options.only:
+        for step in options.steps:
             missed += globals()[f"{step}_{figure}"](options) or 0
     sys.exit(1 if missed else 0)
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures the devicemapper driver. Run by Benchmarks/devicemapper with BENCH_DISK, a device or file with a file system."""
 
-import argparse
 import os
 import re
 import shlex
@@ -131,9 +130,11 @@ def unpack(options):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--only", default="diff,layer,unpack")
+    paired.end_by_signals()
+    parser = paired.Arguments()
+    parser.add_argument("--runs", type=paired.number, default=5)
+    parts = {"diff": diff, "layer": layer, "unpack": unpack}
+    parser.add_argument("--only", type=paired.some_of(*parts), default=",".join(parts))
     options = parser.parse_args()
     disk = os.environ["BENCH_DISK"]
     os.makedirs(BENCH, exist_ok=True)
@@ -142,8 +143,7 @@ def main():
         if not os.path.exists(f"{BENCH}/prepared"):
             prepare()
             open(f"{BENCH}/prepared", "w").close()
-        parts = {"diff": diff, "layer": layer, "unpack": unpack}
-        return sum(part(options) for name, part in parts.items() if name in options.only.split(","))
+        return sum(part(options) for name, part in parts.items() if name in options.only)
     finally:
         quiet("dmsetup", "remove", "--retry", pool())
         quiet("umount", BENCH)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures image loading. Run by Benchmarks/load with BENCH_DIR on a fresh file system."""
 
-import argparse
 import json
 import os
 import random
@@ -21,10 +20,13 @@ Input = namedtuple("Input", "tar packed archive")
 
 
 def usage(command):
-    done = subprocess.run([sys.executable, "-S", f"{HERE}/usage.py", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    if done.returncode:
-        sys.exit(done.stderr.decode(errors="replace")[-800:])
-    return json.loads(done.stdout)
+    # Not `run`, which a signal lets kill what it waits for, and not what that one waits for.
+    with subprocess.Popen([sys.executable, "-S", f"{HERE}/usage.py", *command], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as process:
+        out, errors = process.communicate()
+    if process.returncode:
+        raise paired.Failed(errors.decode(errors="replace")[-800:])
+    return json.loads(out)
 
 
 def median(values):
@@ -130,13 +132,14 @@ def memory(inputs):
 
 
 def main():
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--runs", type=int, default=7)
-    arguments.add_argument("--only", default="tiny,large,debian,layers,limit,memory")
+    paired.end_by_signals()
+    arguments = paired.Arguments()
+    arguments.add_argument("--runs", type=paired.number, default=7)
+    parts = [*load.MAKERS, "layers", "limit", "memory"]
+    arguments.add_argument("--only", type=paired.some_of(*parts), default=",".join(parts))
     arguments.add_argument("--inputs", default=load.BENCH, help="where the layers are made, and found again by the next run")
     options = arguments.parse_args()
-    only = options.only.split(",")
-    inputs, missed = {}, 0
+    only, inputs, missed = options.only, {}, 0
     all_needed = {"limit", "layers", "memory"} & set(only)
     for name, (make, _) in load.MAKERS.items():
         if not all_needed and name not in only:

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures container starts. Run by Benchmarks/run, in a mount namespace of its own."""
 
-import argparse
 import atexit
-import glob
 import json
 import os
 import subprocess
@@ -49,11 +47,6 @@ def mount_run():
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
 
 
-def remove_bare_cgroups():
-    for path in glob.glob("/sys/fs/cgroup/*/strata-bare"):
-        os.rmdir(path)
-
-
 counter = 0
 
 
@@ -68,15 +61,21 @@ def crun(manager, path):
 def at_once(commands):
     start = time.perf_counter()
     running = [subprocess.Popen(c, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for c in commands]
-    for process in running:
-        if process.wait():
-            sys.exit(f"{process.args}: exit {process.returncode}: {process.stderr.read().decode()}")
-    return time.perf_counter() - start
+    try:
+        codes = [process.wait() for process in running]
+        took = time.perf_counter() - start
+    finally:
+        errors = [process.communicate()[1].decode(errors="replace") for process in running]
+    for process, code, text in zip(running, codes, errors):
+        if code:
+            raise paired.Failed(f"{process.args}: exit {code}: {text}")
+    return took
 
 
 def main():
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--runs", type=int, default=40)
+    paired.end_by_signals()
+    arguments = paired.Arguments()
+    arguments.add_argument("--runs", type=paired.number, default=40)
     options = arguments.parse_args()
     rootfs(f"{BENCH}/rootfs")
     bundle(f"{BENCH}/limited", True)
@@ -89,7 +88,8 @@ def main():
     here = os.path.dirname(os.path.abspath(__file__))
     subprocess.run(["cc", "-O2", "-o", f"{BENCH}/bare_container", f"{here}/bare_container.c"], check=True)
     os.mkdir(f"{BENCH}/bare")
-    atexit.register(remove_bare_cgroups)
+    # Of crun and the C program too, which leave theirs when they are killed.
+    atexit.register(paired.remove_cgroups, "strata-bare", f"bench{os.getpid()}-*", f"many{os.getpid()}-*")
     cases = {
         "strata run --rm": lambda: paired.spawn(ours),
         "bare C program": lambda: paired.spawn([f"{BENCH}/bare_container", f"{BENCH}/bare", f"{BENCH}/rootfs"]),

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures union file systems. Run by Benchmarks/unionfs with BENCH_DIR on a fresh file system."""
 
-import argparse
 import hashlib
 import os
 import shutil
@@ -22,7 +21,7 @@ FLAGS = os.environ.get("STRATA_UNIONFS_OPTIONS", "")
 def sh(*command):
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if done.returncode != 0:
-        sys.exit(f"{' '.join(command)}: exit {done.returncode}: {done.stderr.decode(errors='replace')[-400:]}")
+        raise paired.Failed(f"{' '.join(command)}: exit {done.returncode}: {done.stderr.decode(errors='replace')[-400:]}")
     return done.stdout.decode()
 
 
@@ -55,10 +54,11 @@ class Union:
 
     def unmount(self):
         for _ in range(50):
-            if subprocess.run(["umount", self.mnt], stderr=subprocess.DEVNULL).returncode == 0:
+            done = subprocess.run(["umount", self.mnt], stderr=subprocess.PIPE)
+            if done.returncode == 0 or b"not mounted" in done.stderr:
                 return
             time.sleep(0.1)
-        sys.exit(f"cannot unmount {self.mnt}")
+        raise paired.Failed(f"cannot unmount {self.mnt}")
 
     def cold(self):
         """Nothing of the tree is in memory, of ours as of the file system below."""
@@ -244,6 +244,7 @@ def round_of(union, groups=tuple(GROUPS)):
     return took
 
 
+KINDS = ("native", "overlay", "ours", "fuse-overlayfs", "unionfs-fuse")
 # Job -> [(peer, largest allowed ratio of ours to it)].
 AIMS = {
     "create 10,000": [("native", 4)],
@@ -266,23 +267,30 @@ AIMS = {
 
 
 def main():
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--rounds", type=int, default=1)
-    arguments.add_argument("--only", default="native,overlay,ours,fuse-overlayfs,unionfs-fuse")
-    arguments.add_argument("--groups", default=",".join(GROUPS))
+    paired.end_by_signals()
+    arguments = paired.Arguments()
+    arguments.add_argument("--rounds", type=paired.number, default=1)
+    arguments.add_argument("--only", type=paired.some_of(*KINDS), default=",".join(KINDS))
+    arguments.add_argument("--groups", type=paired.some_of(*GROUPS), default=",".join(GROUPS))
     options = arguments.parse_args()
-    groups = options.groups.split(",")
-    if unknown := set(groups) - set(GROUPS):
-        sys.exit(f"no group {', '.join(unknown)}; there are {', '.join(GROUPS)}")
-    kinds = [k for k in options.only.split(",") if k in ("native", "overlay", "ours") or shutil.which(k)]
+    groups = options.groups
+    if "ours" in options.only and not shutil.which(OURS):
+        paired.refuse(f"no program {OURS}: build it (scripts/build), or name one in $STRATA_UNIONFS")
+    kinds = [k for k in options.only if k in KINDS[:3] or shutil.which(k)]
+    if lacking := [k for k in options.only if k not in kinds]:
+        print(f"left out, not installed: {', '.join(lacking)}")
+    if not kinds:
+        sys.exit(1)
     lower = prepare(groups)
     times = {}
-    for _ in range(options.rounds):
-        for kind in kinds:
+    for index in range(options.rounds):
+        for kind in paired.order(kinds, index):
             union = Union(kind, lower)
-            for job, seconds in round_of(union, groups).items():
-                times.setdefault(job, {}).setdefault(kind, []).append(seconds)
-            union.unmount()
+            try:
+                for job, seconds in round_of(union, groups).items():
+                    times.setdefault(job, {}).setdefault(kind, []).append(seconds)
+            finally:
+                union.unmount()
             shutil.rmtree(union.base)
     print("| job | native ms | " + " | ".join(k for k in kinds if k != "native") + " |")
     print("|---|---|" + "---|" * (len(kinds) - 1))

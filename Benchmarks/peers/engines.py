@@ -4,6 +4,7 @@
 An engine that is not installed, or does not start here, is left out and says why. Each has its state below BENCH_DIR and
 changes nothing of the machine's own."""
 
+import atexit
 import json
 import os
 import shutil
@@ -38,8 +39,10 @@ def text(*command):
 
 
 def start_daemon(command, socket, log):
-    """Starts a daemon and waits until its socket is there."""
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=open(log, "w"), stderr=subprocess.STDOUT)
+    """Starts a daemon, which ends with this program at the latest, and waits until its socket is there."""
+    with open(log, "wb") as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+    atexit.register(end, process)
     for _ in range(240):
         if os.path.exists(socket):
             time.sleep(1)
@@ -47,9 +50,20 @@ def start_daemon(command, socket, log):
         if process.poll() is not None:
             break
         time.sleep(.25)
-    process.kill()
-    lines = open(log, errors="replace").read().strip().splitlines()
+    end(process)
+    with open(log, encoding="utf-8", errors="replace") as output:
+        lines = output.read().strip().splitlines()
     raise Missing(f"{command[0]} does not start: {lines[-1] if lines else 'no output'}")
+
+
+def end(daemon):
+    """Not at once by SIGKILL: dockerd has a daemon of its own to end."""
+    daemon.terminate()
+    try:
+        daemon.wait(60)
+    except subprocess.TimeoutExpired:
+        daemon.kill()
+        daemon.wait()
 
 
 class Engine:
@@ -141,9 +155,11 @@ class Docker(Engine):
             socket, f"{home}/log")
         self.command = ["docker", "-H", f"unix://{socket}"]
 
+    def version(self):
+        return f"{super().version()}, its daemon {text(*self.command, 'version', '--format', '{{.Server.Version}}')}"
+
     def stop(self):
-        self.daemon.terminate()
-        self.daemon.wait()
+        end(self.daemon)
 
 
 class Containerd(Engine):
@@ -153,7 +169,7 @@ class Containerd(Engine):
         need("ctr")
         home = f"{BENCH}/containerd"
         os.makedirs(home)
-        with open(f"{home}/config.toml", "w") as config:
+        with open(f"{home}/config.toml", "w", encoding="utf-8") as config:
             config.write("version = 2\ndisabled_plugins = ['io.containerd.grpc.v1.cri']\n")
         self.daemon = start_daemon(
             [need("containerd"), "--config", f"{home}/config.toml", "--root", f"{home}/root", "--state", f"{home}/state",
@@ -174,8 +190,7 @@ class Containerd(Engine):
     create_and_remove = change = diff = commit = None
 
     def stop(self):
-        self.daemon.terminate()
-        self.daemon.wait()
+        end(self.daemon)
 
 
 class Runtime(Engine):
@@ -189,12 +204,16 @@ class Runtime(Engine):
         self.bundle = f"{BENCH}/bundle-{program}-{limits}"
         os.makedirs(self.bundle)
         subprocess.run([program, "spec"], cwd=self.bundle, check=True)
-        spec = json.load(open(f"{self.bundle}/config.json"))
+        with open(f"{self.bundle}/config.json", encoding="utf-8") as config:
+            spec = json.load(config)
         spec["root"] = {"path": rootfs, "readonly": False}
         spec["process"].update(terminal=False, args=["/bin/true"])
         if limits:
             spec["linux"]["resources"] = {"memory": {"limit": 64 << 20}, "pids": {"limit": 100}}
-        json.dump(spec, open(f"{self.bundle}/config.json", "w"))
+        with open(f"{self.bundle}/config.json", "w", encoding="utf-8") as config:
+            json.dump(spec, config)
+        # It leaves its cgroups when it is killed.
+        atexit.register(paired.remove_cgroups, f"peer{os.getpid()}-*")
         self.counter = 0
 
     def forget(self, image):

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures the same jobs with Strata and its peers, in turn. Run by Benchmarks/peers/all with BENCH_DIR on a fresh file system."""
+"""Measures the same jobs with Strata and its peers. Run by Benchmarks/peers/all with BENCH_DIR on a fresh file system."""
 
-import argparse
 import datetime
 import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -19,25 +19,56 @@ import load
 
 OURS = "strata overlay2"
 UNION = "strata-unionfs"
+# How a job ends that an engine cannot do. Not SystemExit: that may be a signal for this program.
+FAILURES = (paired.Failed, Missing, OSError, subprocess.SubprocessError)
 
 # What is compared, by how a job's title begins.
 CAPTIONS = {
-    "run --rm": "From the command to its end, with nothing left. Strata, docker, podman and containerd make a container of an image "
-                "on an overlay and remove it, each with its defaults for capabilities and seccomp; `ctr` knows no process limit. "
-                "crun and runc get a bundle whose root is a plain directory: no image, no layer, no overlay, no row to keep; with "
-                "`--cgroup-manager=disabled` no limits either.",
-    "create and rm": "Two commands, one after the other, of a container that does not start. containers-storage makes the layer and "
-                     "its record alone, without mount points, configuration or limits.",
-    "diff": "The list of changes, for a stopped container; caches warm.",
-    "commit": "An image of that container. Strata's is on disk for sure when the command ends; the others do not wait for the disk.",
-    "load": "A docker-archive with one layer, packed with gzip, from the page cache; the disk at rest before each, and nothing of the "
-            "image there. Strata verifies both digests, keeps the blob, and syncs once, without `no sync`; docker, podman and "
-            "containerd keep and verify too, and do not sync the unpacked files; umoci reads the same layer from an OCI layout, "
-            "keeps and syncs nothing. tar unpacks the bare layer, neither hashed nor kept, with `sync -f` at its end unless it says "
-            "`no sync`.",
-    "union in user space": "One and the same work in a fresh mount over the same lower tree. The kernel's overlay syncs each file "
-                           "that it copies up (all of them, for chown); the other two do not.",
+    "run --rm":
+        "From the command to its end, with nothing left. Strata, docker, podman and containerd make a container of an image on "
+        "an overlay and remove it, each with its defaults for capabilities and seccomp; `ctr` knows no process limit. crun and "
+        "runc get a bundle whose root is a plain directory: no image, no layer, no overlay, no row to keep; with "
+        "`--cgroup-manager=disabled` no limits either.",
+    "create and rm":
+        "Two commands, one after the other, of a container that does not start. containers-storage makes the layer and its "
+        "record alone, without mount points, configuration or limits.",
+    "diff":
+        "The list of changes, for a stopped container; caches warm.",
+    "commit":
+        "An image of that container. Strata's is on disk for sure when the command ends; the others do not wait for the disk.",
+    "load":
+        "A docker-archive with one layer, packed with gzip, from the page cache; the disk at rest before each, and nothing of "
+        "the image there. Strata verifies both digests, keeps the blob, and syncs once, without `no sync`; docker, podman and "
+        "containerd keep and verify too, and do not sync the unpacked files; umoci reads the same layer from an OCI layout, "
+        "keeps and syncs nothing. tar unpacks the bare layer, neither hashed nor kept, with `sync -f` at its end unless it says "
+        "`no sync`.",
+    "union in user space":
+        "One and the same work in a fresh mount over the same lower tree. The kernel's overlay syncs each file that it copies "
+        "up (all of them, for chown); the other two do not. By another clock than the tables above: within a program that is "
+        "already running, from the first of its calls to the last (git: the whole process); what is called warm is the least of "
+        "three passes in a row, the sequential read of four.",
 }
+
+
+def loop():
+    """What lies below the stores, as far as it decides what a disk's blocks cost."""
+    device = os.stat(BENCH).st_dev
+    try:
+        with open(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/loop/dio", encoding="ascii") as file:
+            direct = file.read().strip() == "1"
+    except OSError:
+        return "on no loop device"
+    return "in a loop file, " + ("with direct I/O" if direct else "without direct I/O: its blocks are in memory twice")
+
+
+def key(title):
+    """A job's title without sizes, which are this machine's."""
+    return re.sub(r" \(.*?\)", "", title)
+
+
+def rows_of(table):
+    """The cells of each row of a Markdown table but its head."""
+    return [[cell.strip(" *") for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| ")][1:]
 
 
 class Results:
@@ -46,28 +77,36 @@ class Results:
     def __init__(self):
         self.tables, self.notes, self.medians, self.bases = [], [], {}, {}
         self.load = os.getloadavg()[1]
+        self.below = loop()
 
     def add(self, title, times, base=OURS):
         self.bases[title] = base
         self.medians[title] = {name: statistics.median(values) for name, values in times.items()}
         caption = next((text for start, text in CAPTIONS.items() if title.startswith(start)), None)
-        rows = [f"### {title}", ""] + ([caption, ""] if caption else []) + ["| what | median ms | p10 | p90 | to Strata |", "|---|---:|---:|---:|---:|"]
+        runs = len(times[base])
+        # Of a few, nothing lies beyond a tenth of them.
+        few = runs < 5
+        rows = [f"### {title}", "", f"{caption + ' ' if caption else ''}{runs} run{'s' * (runs > 1)} of each.", "",
+                f"| what | median ms | {'min | max' if few else 'p10 | p90'} | to Strata |", "|---|---:|---:|---:|---:|"]
         ours = statistics.median(times[base])
         for name, values in sorted(times.items(), key=lambda item: statistics.median(item[1])):
             median = statistics.median(values)
             bold = "**" if name.startswith("strata") else ""
-            cells = [f"{bold}{name}{bold}"] + [f"{paired_value * 1e3:.1f}" for paired_value in
-                     (median, paired.quantile(values, .1), paired.quantile(values, .9))] + [f"{median / ours:.2f}"]
-            rows.append("| " + " | ".join(cells) + " |")
+            spread = [min(values), max(values)] if few else [paired.quantile(values, .1), paired.quantile(values, .9)]
+            figures = [f"{value * 1e3:.1f}" for value in (median, *spread)]
+            rows.append("| " + " | ".join([f"{bold}{name}{bold}", *figures, f"{median / ours:.2f}"]) + " |")
         self.tables.append("\n".join(rows))
         print("\n" + self.tables[-1], flush=True)
 
     def keep(self, page):
         """Takes over the tables of an earlier page whose jobs were not measured now."""
-        for table in open(page).read().split("\n### ")[1:]:
+        now = {key(title) for title in self.medians}
+        with open(page, encoding="utf-8") as file:
+            tables = file.read().split("\n### ")[1:]
+        for table in tables:
             title = table.split("\n", 1)[0]
-            rows = [[cell.strip(" *") for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| ")][1:]
-            if title in self.medians or not rows:
+            rows = rows_of(table)
+            if key(title) in now or not rows:
                 continue
             self.tables.append("### " + table.rstrip())
             self.medians[title] = {row[0]: float(row[1]) / 1e3 for row in rows}
@@ -87,11 +126,15 @@ class Results:
         return "\n".join(rows)
 
     def text(self, versions):
-        cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
-        memory = next(int(line.split()[1]) >> 20 for line in open("/proc/meminfo") if line.startswith("MemTotal"))
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            cpu = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), platform.machine())
+        with open("/proc/meminfo", encoding="utf-8") as file:
+            memory = next(int(line.split()[1]) >> 20 for line in file if line.startswith("MemTotal"))
         head = [f"# Strata and its peers, {datetime.date.today()}", "",
-                f"Linux {platform.release()}, {os.cpu_count()} × {cpu}, {memory} GiB; stores on a fresh ext4 in a loop file. "
-                "All commands in turn, whole processes from spawn to exit; medians. "
+                f"Linux {platform.release()}, {os.cpu_count()} × {cpu}, {memory} GiB; stores on a fresh ext4 {self.below}. "
+                "Whole processes from spawn to exit, where a table says nothing else; medians. All in turn, in an order that "
+                "changes with each round, so that each follows each other equally often as far as the rounds suffice. Each table "
+                "says of how many runs it is; of fewer than five it has the least and the most in place of p10 and p90. "
                 f"What else the machine did: load average {self.load:.1f} in the five minutes before.", "",
                 "Versions: " + "; ".join(versions) + "."]
         notes = ["", "Not measured: " + "; ".join(self.notes) + "."] if self.notes else []
@@ -104,24 +147,25 @@ def started(results, makers):
     for maker in makers:
         try:
             found.append(maker())
-        except (Missing, OSError, subprocess.CalledProcessError) as reason:
-            results.notes.append(str(reason))
+        except FAILURES as reason:
+            results.notes.append(last_line(reason))
     return found
+
+
+def last_line(reason):
+    return (str(reason).strip().splitlines() or [type(reason).__name__])[-1][-160:]
 
 
 def measured(results, title, cases, runs, warmup=1):
     """Like `paired.measure`; an engine that fails is noted and left out."""
-    times = {name: [] for name in cases}
-    for index in range(warmup + runs):
-        for name in list(times):
+    def case(name):
+        def run():
             try:
-                took = cases[name]()
-            except (SystemExit, Missing, OSError) as reason:
-                del times[name]
-                results.notes.append(f"{title} with {name} ({str(reason).strip().splitlines()[-1][-160:]})")
-                continue
-            if index >= warmup:
-                times[name].append(took)
+                return cases[name]()
+            except FAILURES as reason:
+                results.notes.append(f"{title} with {name} ({last_line(reason)})")
+        return run
+    times = paired.measure({name: case(name) for name in cases}, runs, warmup)
     if OURS in times:
         results.add(title, times)
     else:
@@ -175,9 +219,7 @@ def busybox_image():
 
 def container_jobs(results, everything, rootfs, archive, runs):
     image = "docker.io/bench/base:latest"
-    for engine in everything:
-        if engine.load:
-            engine.load(archive)
+    everything = [engine for engine in everything if loaded(results, engine, archive)]
     runtimes = started(results, [lambda: engines.Runtime("crun", rootfs), lambda: engines.Runtime("runc", rootfs),
                                  lambda: engines.Runtime("crun", rootfs, ["--cgroup-manager=disabled"], limits=False)])
     measured(results, "run --rm true, memory and process limit, no network",
@@ -190,12 +232,21 @@ def container_jobs(results, everything, rootfs, archive, runs):
     measured(results, "commit of that container", {e.name: e.commit for e in changing}, max(3, runs // 3))
 
 
+def loaded(results, engine, archive):
+    try:
+        engine.load(archive)
+        return True
+    except FAILURES as reason:
+        results.notes.append(f"containers with {engine.name} (its load: {last_line(reason)})")
+        return False
+
+
 def changed(results, engine, image):
     try:
         engine.change(image, changed_image.changes())
         return True
-    except Missing as reason:
-        results.notes.append(f"diff and commit with {engine.name} ({str(reason)[-200:]})")
+    except FAILURES as reason:
+        results.notes.append(f"diff and commit with {engine.name} ({last_line(reason)})")
         return False
 
 
@@ -211,14 +262,18 @@ def union_job(results, rounds):
                                lambda: engines.UnionMount("kernel overlay", "overlay")])
     lower = engines.unionfs.prepare()
     times = {}
-    for _ in range(rounds):
-        for union in list(unions):
+    for index in range(rounds):
+        for union in paired.order(list(unions), index):
             try:
                 for job, took in union.round(lower).items():
                     times.setdefault(job, {}).setdefault(union.name, []).append(took)
-            except (SystemExit, OSError) as reason:
+            except FAILURES as reason:
                 unions.remove(union)
-                results.notes.append(f"work in a union with {union.name} ({str(reason).strip().splitlines()[-1][:160]})")
+                for found in times.values():
+                    found.pop(union.name, None)
+                results.notes.append(f"work in a union with {union.name} ({last_line(reason)})")
+                if union.name == UNION:
+                    return
     for job in UNION_JOBS:
         if UNION in times.get(job, {}):
             results.add(f"union in user space: {job}", times[job], base=UNION)
@@ -226,7 +281,12 @@ def union_job(results, rounds):
 
 def versions(everything):
     """What was compared; the runtimes and tools by their packages."""
-    found = [engine.version() for engine in everything]
+    found = []
+    for engine in everything:
+        try:
+            found.append(engine.version())
+        except FAILURES as reason:
+            found.append(f"{engine.name}: unknown ({last_line(reason)})")
     for package in ("crun", "runc", "umoci", "tar", "isal", "containers-storage", "fuse-overlayfs"):
         try:
             found.append(f"{package} {engines.text('dpkg-query', '-W', '-f', '${Version}', package)}")
@@ -235,33 +295,42 @@ def versions(everything):
     return found
 
 
-def publish(results, everything, directory, readme):
-    """Writes the dated page, and its summary between the two marks of the README."""
+def publish(results, found, directory, readme):
+    """Writes the dated page, and its summary between the two marks of the README, unless that would lose a row."""
+    if not results.tables:
+        sys.exit(f"nothing was measured, nothing is written: {'; '.join(results.notes)}")
     os.makedirs(directory, exist_ok=True)
     name = f"{datetime.date.today()}.md"
     if os.path.exists(f"{directory}/{name}"):
         results.keep(f"{directory}/{name}")
-    with open(f"{directory}/{name}", "w") as page:
-        page.write(results.text(versions(everything)))
+    with open(f"{directory}/{name}", "w", encoding="utf-8") as page:
+        page.write(results.text(found))
     print(f"\nwritten to {directory}/{name}")
-    text = open(readme).read()
+    with open(readme, encoding="utf-8") as page:
+        text = page.read()
     before, start, rest = text.partition("<!-- peers -->\n")
     _, end, after = rest.partition("<!-- /peers -->")
     if not start or not end:
         sys.exit(f"{readme}: the marks <!-- peers --> and <!-- /peers --> are missing")
-    busy = (f"Measured while the machine was busy (load average {results.load:.1f} on {os.cpu_count()} processors):\nwhat uses several "
-            "of them looks slower than it is beside what uses one. ") if results.load > os.cpu_count() else ""
+    shown = {key(title) for title in results.medians}
+    if lacking := [row[0] for row in rows_of(rest.partition(end)[0]) if key(row[0]) not in shown]:
+        print(f"{readme} keeps its table, for this day lacks of it: {'; '.join(lacking)}")
+        return
+    busy = (f"Measured while the machine was busy (load average {results.load:.1f} on {os.cpu_count()} processors):\n"
+            "what uses several of them looks slower than it is beside what uses one. ") if results.load > os.cpu_count() else ""
     note = f"\n\n{busy}All figures and versions: [{name}](Benchmarks/peers/results/{name}).\n"
-    with open(readme, "w") as page:
+    with open(readme, "w", encoding="utf-8") as page:
         page.write(before + start + results.summary() + note + end + after)
 
 
 def main():
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--runs", type=int, default=15)
-    arguments.add_argument("--load-runs", type=int, default=3)
-    arguments.add_argument("--union-runs", type=int, default=1)
-    arguments.add_argument("--only", default="load,containers,union")
+    paired.end_by_signals()
+    arguments = paired.Arguments()
+    arguments.add_argument("--runs", type=paired.number, default=15)
+    arguments.add_argument("--load-runs", type=paired.number, default=3)
+    arguments.add_argument("--union-runs", type=paired.number, default=1)
+    jobs = ["load", "containers", "union"]
+    arguments.add_argument("--only", type=paired.some_of(*jobs), default=",".join(jobs))
     arguments.add_argument("--output", required=True, help="directory of the dated pages")
     arguments.add_argument("--readme", required=True, help="file that shows the newest")
     options = arguments.parse_args()
@@ -269,6 +338,7 @@ def main():
     results = Results()
     everything = started(results, [lambda: engines.Strata("overlay2"), engines.Podman, engines.Docker, engines.Containerd])
     try:
+        found = versions(everything)
         if "containers" in options.only:
             container_jobs(results, everything, *busybox_image(), options.runs)
         if "load" in options.only:
@@ -278,7 +348,7 @@ def main():
     finally:
         for engine in everything:
             engine.stop()
-    publish(results, everything, options.output, options.readme)
+    publish(results, found, options.output, options.readme)
 
 
 if __name__ == "__main__":
