@@ -43,14 +43,14 @@ struct GeneratedImage {
 
     private var isPlain: Bool { baseFiles == 0 }
 
-    /// Tiny files evenly from the whole image, where all are there in the end.
+    /// The first tiny files, where all are there in the end: what is done to them is the same at any size of the image.
     var files: ImageFiles? {
         guard isPlain else { return nil }
-        let step = max(1, tinyFiles / ImageFiles.kept)
-        let paths = stride(from: 0, to: tinyFiles, by: step).map {
-            TreePath(cleaning: GeneratedLayer.path("app", $0))
-        }
-        return ImageFiles(small: paths)
+        return ImageFiles(
+            small: (0..<min(tinyFiles, ImageFiles.kept)).map {
+                TreePath(cleaning: GeneratedLayer.path("app", $0))
+            }
+        )
     }
 
     var summary: String {

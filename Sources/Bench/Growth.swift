@@ -25,7 +25,8 @@ package struct Growth: Hashable, Sendable {
         let best = stride(from: 0.1, through: 3, by: 0.05).map { Fit(points, $0) }
             .reduce(linear) { $1.error < $0.error ? $1 : $0 }
         let fit = linear.error <= max(Self.tolerance, 1.5 * best.error) ? linear : best
-        if Fit(points, 0).error < Self.tolerance || fit.rise(points) < Self.leastRise {
+        let isFlat = Fit(points, 0).isNear(points)
+        if isFlat || fit.rise(points) < Self.leastRise {
             (kind, exponent) = (.flat, 0)
         } else {
             (kind, exponent) = (fit.exponent <= Self.mostLinear ? .linear : .worse, fit.exponent)
@@ -38,6 +39,8 @@ package struct Growth: Hashable, Sendable {
     private static let mostLinear = 1.2
     /// How many times the cost at the smallest size the one at the largest is, if it is not flat.
     private static let leastRise = 1.4
+    /// How many times what fits the one at the largest may be: what grows is seen there first.
+    private static let mostAbove = 1.4
 
     package var text: String {
         switch (kind, exponent) {
@@ -77,6 +80,14 @@ package struct Growth: Hashable, Sendable {
             (fixed, each) = (a, b)
             let sum = rows.reduce(0) { $0 + pow(a * $1.0 + b * $1.1 - 1, 2) }
             error = (sum / Double(points.count)).squareRoot()
+        }
+
+        /// Whether it says what the costs are, but for chance.
+        func isNear(_ points: [(size: Double, cost: Double)]) -> Bool {
+            guard error < Growth.tolerance, let last = points.max(by: { $0.size < $1.size }) else {
+                return false
+            }
+            return last.cost <= Growth.mostAbove * (fixed + each * pow(last.size, exponent))
         }
 
         /// How many times the cost at the smallest size it makes the one at the largest.

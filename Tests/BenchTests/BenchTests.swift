@@ -198,6 +198,8 @@ struct BenchTests {
         arguments: [
             ([10.0, 10.5, 9.8, 10.2], Growth.Kind.flat, "flat"),
             ([21, 27, 56, 15.7], .flat, "flat"),
+            ([10, 11, 10, 13], .flat, "flat"),
+            ([10, 10, 10, 17], .linear, "linear"),
             ([5.1, 14, 104, 1010], .linear, "linear"),
             ([1000, 1001, 1100, 2000], .linear, "linear"),
             ([1, 9, 105, 950], .linear, "linear"),
