@@ -14,6 +14,11 @@ import Synchronization
 ///
 /// An uncompressed blob needs neither decoder nor hasher: the blob ring is the tar ring, both digests are one. The
 /// feeder hashes and stores a piece right after it gave it on, while it is in the cache.
+///
+/// The caller makes the files alone. What was tried instead, loads of 20,000 small files on two processors in ms, elapsed and of
+/// both processors (305 / 495 as it is): a second thread that fills another directory meanwhile, 337 / 588, since each
+/// then takes a quarter longer for a file; all of them made by a thread that does nothing else, 329 / 545; times set and
+/// files closed by another thread, nothing gained, for that one fetches each inode first; rings of 256 KiB to 4 MiB, alike.
 final class LayerPipeline: @unchecked Sendable {
     let compression: Compression
     /// The caller's end.
