@@ -96,7 +96,7 @@ extension LayerApplication {
             "create",
             name.printable,
             expecting: .fileExists,
-            call: { name.withCPath(call) }
+            call: { name.passed(to: call) }
         ) {
             return result
         }

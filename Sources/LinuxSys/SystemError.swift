@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
-package import SystemPackage
+public import Glibc
+public import SystemPackage
 
 /// A system call that failed: what was tried, on what, and why.
+@usableFromInline
 package struct SystemError: Error, Sendable, CustomStringConvertible {
     package let operation: String
     /// The path or name as the caller gave it, made printable; `nil` where the call takes none.
     package let path: String?
     package let errno: Errno
 
+    @usableFromInline
     package init(_ operation: String, _ path: String? = nil, _ errno: Errno) {
         self.operation = operation
         self.path = path
@@ -24,6 +26,7 @@ package struct SystemError: Error, Sendable, CustomStringConvertible {
         }
     }
 
+    @usableFromInline
     package var description: String {
         "\(operation)\(path.map { " \($0)" } ?? ""): \(errno)"
     }
@@ -34,6 +37,7 @@ package struct SystemError: Error, Sendable, CustomStringConvertible {
 /// The only place that reads `errno`.
 ///
 /// - Parameter path: evaluated only on failure.
+@inlinable
 @inline(__always)
 @discardableResult
 package func system<T: FixedWidthInteger>(
@@ -51,6 +55,7 @@ package func system<T: FixedWidthInteger>(
 }
 
 /// Runs one system call whose failure with one of `expected` is an answer, not an error.
+@inlinable
 @inline(__always)
 package func systemAnswer<T: FixedWidthInteger>(
     _ operation: StaticString,

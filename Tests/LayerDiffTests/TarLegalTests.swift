@@ -103,6 +103,31 @@ import Testing
         )
     }
 
+    /// Every digit at another place, and all that writers put around them.
+    @Test(
+        arguments: [
+            ("1234567", "12345670123"), ("7654321\0", "76543210765\0"), ("1234567 ", "12345670123 "),
+            (" 234567 ", " 2345670123 "), ("  34567\0", "  345670123\0"), ("234567 \0", "2345670123 \0"),
+            ("12345670", "123456701234"), ("17\0\0", "7"), ("        ", ""), ("\017 ", "\0\017 "),
+        ]
+    )
+    func numbersInOctal(short: String, long: String) throws {
+        let header = with(RawHeader("f")) {
+            $0.uid = short
+            $0.mtime = Array(long.utf8)
+        }
+        let entry = try #require(try entries(member(header)).first?.entry)
+        func value(_ text: String) -> Int64 {
+            Int64(text.filter { ("0"..."7").contains($0) }, radix: 8) ?? 0
+        }
+        #expect(Int64(entry.uid) == value(short) && entry.mtime.seconds == value(long))
+    }
+
+    @Test(arguments: ["12345678", "1234 567", "123456a\0", "12345/7\0", "1\034567\0"])
+    func noNumbers(_ text: String) {
+        #expect(throws: StorageError.self) { try entries(member(with(RawHeader("f")) { $0.uid = text })) }
+    }
+
     @Test func numbersInBase256() throws {
         let header = with(RawHeader("f")) {
             $0.mtime = [UInt8](repeating: 0xFF, count: 11) + [0xFE]
