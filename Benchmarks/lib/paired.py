@@ -47,8 +47,8 @@ def spawn(command):
 def order(names, index):
     """The order of a round: one name further each time, and zigzag (0, -1, 1, -2, 2, …).
 
-    What a command takes depends on whom it follows. A plain rotation would not change that; so each follows each other
-    equally often in as many rounds as there are names, or in twice as many, for an odd number."""
+    What a command takes depends on whom it follows. A plain rotation would not change that; so within rounds each follows
+    each other equally often in as many of them as there are names, or in twice as many, for an odd number."""
     count = len(names)
     row = [names[(index + (-step // 2 if step % 2 else step // 2)) % count] for step in range(count)]
     return row[::-1] if count % 2 and index % 2 else row
@@ -105,9 +105,10 @@ def strata():
     """Path of the release program: $STRATA, else the one built beside these scripts."""
     here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     path = os.environ.get("STRATA") or os.path.join(here, ".build/release/strata")
-    if not shutil.which(path):
+    found = shutil.which(path)
+    if not found:
         refuse(f"no program {path}: build it (scripts/build), or name one in $STRATA")
-    return path
+    return os.path.abspath(found)
 
 
 def refuse(reason):

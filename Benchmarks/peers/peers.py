@@ -133,7 +133,7 @@ class Results:
         head = [f"# Strata and its peers, {datetime.date.today()}", "",
                 f"Linux {platform.release()}, {os.cpu_count()} × {cpu}, {memory} GiB; stores on a fresh ext4 {self.below}. "
                 "Whole processes from spawn to exit, where a table says nothing else; medians. All in turn, in an order that "
-                "changes with each round, so that each follows each other equally often as far as the rounds suffice. Each table "
+                "changes with each round, so that within rounds each follows each other equally often, as far as they suffice. Each table "
                 "says of how many runs it is; of fewer than five it has the least and the most in place of p10 and p90. "
                 f"What else the machine did: load average {self.load:.1f} in the five minutes before.", "",
                 "Versions: " + "; ".join(versions) + "."]

@@ -55,7 +55,7 @@ extension Files {
         return blockSize < UInt64(sysconf(CInt(_SC_PAGESIZE))) || fileSystemName(magic) == "btrfs"
     }
 
-    /// The numbers of <linux/magic.h> for what a store, or a link to what is written, may lie on.
+    /// The numbers of <linux/magic.h> for what a store may lie on.
     ///
     /// Not a dictionary: every command asks, and the first use of a generic type is a search through the program.
     private static func fileSystemName(_ magic: UInt32) -> String? {
@@ -64,7 +64,6 @@ extension Files {
         case 0x5846_5342: "xfs"
         case 0x9123_683E: "btrfs"
         case 0x0102_1994: "tmpfs"
-        case 0x9FA0: "proc"
         case 0x794C_7630: "overlay"
         case 0xF2F5_2010: "f2fs"
         case 0x2FC1_2FC1: "zfs"

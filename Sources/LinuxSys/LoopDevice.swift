@@ -21,7 +21,7 @@ package struct LoopDevice: ~Copyable, Sendable {
     ///
     /// - Parameters:
     ///   - readOnly: for files that cannot be written.
-    ///   - direct: its blocks are not kept in the page cache of the file too, where the file system below can do so. What
+    ///   - direct: for one that is attached now, its blocks are not kept in the page cache of the file too, where the file system below can do so. What
     ///     was read is then read anew after each unmount.
     package static func attach(
         _ file: FilePath,
@@ -33,6 +33,7 @@ package struct LoopDevice: ~Copyable, Sendable {
         let status = try Files.status(of: backing.raw)
         if let present = try find(status, access) { return present }
         let control = try Files.open("/dev/loop-control", O_RDWR)
+        var tries = 0
         while true {
             let number = Int(try system("LOOP_CTL_GET_FREE") { clinux_loop_get_free(control.raw) })
             let node = path(number)
@@ -54,6 +55,10 @@ package struct LoopDevice: ~Copyable, Sendable {
                 )
             }
             if taken != nil { return LoopDevice(fd: loop, number: number) }
+            // Somebody else took it meanwhile, or keeps it from being taken.
+            tries += 1
+            if tries == 500 { throw SystemError("attach a loop device to", file.printable, .resourceBusy) }
+            usleep(10_000)
         }
     }
 

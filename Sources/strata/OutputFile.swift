@@ -7,7 +7,8 @@ import LinuxSys
 import Storage
 import SystemPackage
 
-/// A file that a verb writes as a whole: it appears under its name when it is complete, or not at all.
+/// A file that a verb writes as a whole: it appears under its name when it is complete, or not at all, unless a link leads
+/// to it.
 enum OutputFile {
     /// Standard output, for a tar: never a terminal.
     static func standardOutput() throws -> SharedFD {
@@ -22,15 +23,19 @@ enum OutputFile {
 
     /// Replaces the file as a whole when `body` has ended well.
     ///
-    /// Where a link leads, a device and a pipe are written as they are, by the kernel's rules for links of others; what a
-    /// link leads to keeps its content if `body` fails before it writes.
+    /// Where a link leads, a device and a pipe are written as they are, by the kernel's rules for links of others. What a
+    /// link leads to keeps its content if `body` fails before it writes, and never has the end of it behind what is new.
     static func write(_ path: FilePath, _ body: (SharedFD) throws -> Void) throws {
         try naming(path) {
             if let status = try Files.status(path), status.kind != .regular {
                 let file = SharedFD(try Files.open(path, O_WRONLY))
-                try body(file)
-                if try status.kind == .symlink && !isOfProc(path) { try endHere(file.raw) }
-                return
+                do {
+                    try body(file)
+                } catch {
+                    if lseek(file.raw, 0, SEEK_CUR) > 0 { try? endHere(file.raw) }
+                    throw error
+                }
+                return try endHere(file.raw)
             }
             let temporary = path.removingLastComponent().appending(
                 ".\(path.lastComponent?.string ?? "").\(getpid())"
@@ -68,18 +73,17 @@ enum OutputFile {
     }
 
     /// Cuts off what is left of a longer file behind what was written.
+    ///
+    /// Not of one that this program was given open, as /dev/stdout: who has it open goes on writing to it.
     private static func endHere(_ file: CInt) throws(SystemError) {
-        guard try Files.status(of: file).kind == .regular else { return }
+        let status = try Files.status(of: file)
+        guard status.kind == .regular else { return }
+        for given in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] {
+            guard let other = try? Files.status(of: given) else { continue }
+            if other.device == status.device, other.inode == status.inode { return }
+        }
         let end = try system("lseek") { lseek(file, 0, SEEK_CUR) }
         try system("ftruncate") { ftruncate(file, end) }
-    }
-
-    /// Whether a link is one of proc(5), as /dev/stdout is: who has that file open goes on writing to it.
-    private static func isOfProc(_ link: FilePath) throws(SystemError) -> Bool {
-        if try Files.readLink(link).starts(with: "/proc/".utf8) { return true }
-        let parent = link.removingLastComponent()
-        let directory = try Files.open(parent.isEmpty ? "." : parent, CLINUX_O_PATH | O_DIRECTORY)
-        return try Files.fileSystemType(directory.raw) == "proc"
     }
 
     /// Names the output in failures that are its own; those of the store say themselves what they are about.

@@ -128,6 +128,22 @@ import Testing
         #expect(throws: StorageError.self) { try entries(member(with(RawHeader("f")) { $0.uid = text })) }
     }
 
+    /// The largest sum there is, and that of writers who took bytes as signed.
+    @Test func sumsOfHighBytes() throws {
+        var header = RawHeader()
+        let high = [UInt8](repeating: 0xFF, count: 255)
+        header.patches = [(0, Array(high[..<100])), (345, Array(high[..<155]))]
+        let digits = String(decoding: header.block[148..<154], as: UTF8.self)
+        let right = try #require(Int(digits, radix: 8))
+        for (sum, isRight) in [
+            (right, true), (right - 256 * high.count, true), (right - 1, false), (right - 256, false),
+        ] {
+            header.sum = String(sum, radix: 8)
+            let found = try? entries(header.block)
+            #expect(found?.first?.entry.path.bytes.count == (isRight ? 256 : nil))
+        }
+    }
+
     @Test func numbersInBase256() throws {
         let header = with(RawHeader("f")) {
             $0.mtime = [UInt8](repeating: 0xFF, count: 11) + [0xFE]

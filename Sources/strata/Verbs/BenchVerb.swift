@@ -144,14 +144,15 @@ enum BenchVerb: Verb {
                 remedy: "name a directory, or leave --directory out"
             )
         }
-        guard String(validating: word.bytes, as: UTF8.self) != nil else {
+        let path = try doing("find the working directory") { try Files.absolute(FilePath(word.bytes)) }
+        guard String(validating: path) != nil else {
             throw StorageError(
                 .invalid,
-                "measure in \(FilePath(word.bytes)): its name is not UTF-8, as programs that make file systems want it",
+                "measure in \(path.printable): its path is not UTF-8, as the words of the programs that are run are",
                 remedy: "give another --directory"
             )
         }
-        return try doing("find the working directory") { try Files.absolute(FilePath(word.bytes)) }
+        return path
     }
 
     private static func otherWork(_ wasQuick: Bool) -> StorageError {

@@ -126,6 +126,7 @@ int cbtrfs_file_system(int fd, struct cbtrfs_file_system *file_system)
     if (ioctl(fd, BTRFS_IOC_FS_INFO, &args) == -1)
         return -1;
     memcpy(file_system->identifier, args.fsid, BTRFS_FSID_SIZE);
+    file_system->devices = args.num_devices;
     file_system->transaction = args.flags & BTRFS_FS_INFO_FLAG_GENERATION ? args.generation : 0;
     return 0;
 }

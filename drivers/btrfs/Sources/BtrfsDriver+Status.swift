@@ -32,8 +32,10 @@ extension BtrfsDriver {
 
     /// Whether the kernel may find no room for further metadata but in what is set aside for data.
     ///
-    /// It takes a tenth of the disk for a group, 1 GiB at most, and may write it twice.
+    /// It takes a tenth of the disk for a group, 1 GiB at most, and may write it twice. What several disks have room for
+    /// depends on each.
     private func lacksRoomForMetadata() throws(SystemError) -> Bool {
+        if try Subvolume.fileSystem(of: layers.raw).devices > 1 { return true }
         let total = try Files.space(of: layers.raw).total
         let space = try spaceByKind()
         let taken = space.data_total + 2 * space.metadata_total
@@ -68,7 +70,7 @@ extension BtrfsDriver: DeferredFreeing {
             // On a file system that was full there is no room for a new name else; it can be done without.
             // Not until none is left: where no file has data the kernel makes another for the last that goes.
             let most: CInt = 4
-            while !shouldStop(), try lacksRoomForMetadata() {
+            while !shouldStop(), (try? lacksRoomForMetadata()) ?? false {
                 if cbtrfs_give_up_unused_groups(layers.raw, most) < most { break }
             }
             try volume?.trim()

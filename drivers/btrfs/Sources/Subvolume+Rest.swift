@@ -25,8 +25,7 @@ extension Subvolume {
     /// The file system's newest transaction, and how many bytes of files wait to be written to it, by whomever; `nil`
     /// where that is not told.
     static func pending(_ subvolume: CInt) throws(SystemError) -> (transaction: UInt64, bytes: Int64?) {
-        var fileSystem = cbtrfs_file_system()
-        try system("look at the file system") { cbtrfs_file_system(subvolume, &fileSystem) }
+        let fileSystem = try fileSystem(of: subvolume)
         let text = text(ofUUID: withUnsafeBytes(of: fileSystem.identifier, Array.init))
         // Space that is promised to what is not written yet; of metadata too, where they lie together.
         for kind in ["data", "mixed"] {
@@ -36,6 +35,12 @@ extension Subvolume {
             return (fileSystem.transaction, Int64(number))
         }
         return (fileSystem.transaction, nil)
+    }
+
+    static func fileSystem(of directory: CInt) throws(SystemError) -> cbtrfs_file_system {
+        var fileSystem = cbtrfs_file_system()
+        try system("look at the file system") { cbtrfs_file_system(directory, &fileSystem) }
+        return fileSystem
     }
 
     /// As people write it.

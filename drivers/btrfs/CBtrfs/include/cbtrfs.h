@@ -58,6 +58,7 @@ int cbtrfs_sync(int fd);
 struct cbtrfs_file_system {
     /* By what it is known below /sys/fs/btrfs. */
     uint8_t identifier[BTRFS_FSID_SIZE];
+    uint64_t devices;
     /* The newest transaction; 0 where the kernel does not tell (before 5.10). */
     uint64_t transaction;
 };
