@@ -21,8 +21,8 @@ package struct LoopDevice: ~Copyable, Sendable {
     ///
     /// - Parameters:
     ///   - readOnly: for files that cannot be written.
-    ///   - direct: for one that is attached now, its blocks are not kept in the page cache of the file too, where the file system below can do so. What
-    ///     was read is then read anew after each unmount.
+    ///   - direct: for one that is attached now, its blocks are not kept in the page cache of the file too, where the file
+    ///     system below can do so. What was read is then read anew after each unmount.
     package static func attach(
         _ file: FilePath,
         readOnly: Bool = false,

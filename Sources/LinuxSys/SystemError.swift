@@ -37,6 +37,7 @@ package struct SystemError: Error, Sendable, CustomStringConvertible {
 /// The only place that reads `errno`.
 ///
 /// - Parameter path: evaluated only on failure.
+// Inlinable, since a call from another module else has the type of its result looked up, every time.
 @inlinable
 @inline(__always)
 @discardableResult

@@ -74,11 +74,11 @@ enum OutputFile {
 
     /// Cuts off what is left of a longer file behind what was written.
     ///
-    /// Not of one that this program was given open, as /dev/stdout: who has it open goes on writing to it.
+    /// Not of one that this program was given open to write to, as /dev/stdout: who has it open goes on with it.
     private static func endHere(_ file: CInt) throws(SystemError) {
         let status = try Files.status(of: file)
         guard status.kind == .regular else { return }
-        for given in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] {
+        for given in [STDOUT_FILENO, STDERR_FILENO] {
             guard let other = try? Files.status(of: given) else { continue }
             if other.device == status.device, other.inode == status.inode { return }
         }
