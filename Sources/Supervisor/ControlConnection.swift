@@ -32,9 +32,13 @@ package final class ControlConnection: Sendable {
     }
 
     /// Sends a message, waiting if the supervisor is busy.
+    ///
+    /// One that has ended meanwhile is no failure: `receive` gives what it left, and then that it is gone.
     package func send(_ message: ControlMessage) throws(SystemError) {
         let (descriptor, bytes) = (socket.raw, message.bytes)
-        try system("send") { bytes.withUnsafeBytes { clinux_send(descriptor, $0.baseAddress, $0.count, 1) } }
+        _ = try systemAnswer("send", expecting: .brokenPipe, .connectionReset) {
+            bytes.withUnsafeBytes { clinux_send(descriptor, $0.baseAddress, $0.count, 1) }
+        }
     }
 
     /// The next message, waited for; `nil` when the supervisor has closed the connection.

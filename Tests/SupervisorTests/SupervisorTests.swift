@@ -231,6 +231,17 @@ private func drain(_ connection: ControlConnection) throws -> (out: [UInt8], err
         held.join()
     }
 
+    /// It ends whenever the container does, between any two calls of who waits for that.
+    @Test func aSupervisorThatHasEndedIsHeardOfByReceiving() throws {
+        var ends: [CInt] = [-1, -1]
+        try system("socketpair") { clinux_seqpacket_pair(&ends) }
+        let connection = ControlConnection(socket: OwnedFD(adopting: ends[0]))
+        close(ends[1])
+        try connection.send(.wait)
+        #expect(try connection.receive() == nil)
+        #expect(throws: StartFailure.self) { try connection.signal(SIGTERM) }
+    }
+
     @Test func whoSendsRubbishIsSentAwayAndTheRestGoesOn() throws {
         let held = try Held(["/bin/sleep", "100"])
         var generator = SplitMix(seed: 5)
